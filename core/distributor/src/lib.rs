@@ -1,0 +1,1 @@
+//! distributor: to be filled.

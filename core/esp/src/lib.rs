@@ -1,0 +1,1 @@
+//! esp: to be filled.

@@ -1,0 +1,1 @@
+//! ike: to be filled.

@@ -1,0 +1,1 @@
+//! fabric: to be filled.

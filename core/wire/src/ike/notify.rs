@@ -1,0 +1,57 @@
+//! The Notify payload (RFC 7296 section 3.10) and its message types.
+
+use super::Protocol;
+
+/// Notify message types. 1 to 16383 are errors, the rest status.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct NotifyType(pub u16);
+
+#[allow(missing_docs)]
+impl NotifyType {
+    pub const UNSUPPORTED_CRITICAL_PAYLOAD: NotifyType = NotifyType(1);
+    pub const INVALID_IKE_SPI: NotifyType = NotifyType(4);
+    pub const INVALID_MAJOR_VERSION: NotifyType = NotifyType(5);
+    pub const INVALID_SYNTAX: NotifyType = NotifyType(7);
+    pub const INVALID_MESSAGE_ID: NotifyType = NotifyType(9);
+    pub const INVALID_SPI: NotifyType = NotifyType(11);
+    pub const NO_PROPOSAL_CHOSEN: NotifyType = NotifyType(14);
+    pub const INVALID_KE_PAYLOAD: NotifyType = NotifyType(17);
+    pub const AUTHENTICATION_FAILED: NotifyType = NotifyType(24);
+    pub const SINGLE_PAIR_REQUIRED: NotifyType = NotifyType(34);
+    pub const NO_ADDITIONAL_SAS: NotifyType = NotifyType(35);
+    pub const INTERNAL_ADDRESS_FAILURE: NotifyType = NotifyType(36);
+    pub const FAILED_CP_REQUIRED: NotifyType = NotifyType(37);
+    pub const TS_UNACCEPTABLE: NotifyType = NotifyType(38);
+    pub const INVALID_SELECTORS: NotifyType = NotifyType(39);
+    pub const TEMPORARY_FAILURE: NotifyType = NotifyType(43);
+    pub const CHILD_SA_NOT_FOUND: NotifyType = NotifyType(44);
+    pub const INITIAL_CONTACT: NotifyType = NotifyType(16384);
+    pub const SET_WINDOW_SIZE: NotifyType = NotifyType(16385);
+    pub const ADDITIONAL_TS_POSSIBLE: NotifyType = NotifyType(16386);
+    pub const IPCOMP_SUPPORTED: NotifyType = NotifyType(16387);
+    pub const NAT_DETECTION_SOURCE_IP: NotifyType = NotifyType(16388);
+    pub const NAT_DETECTION_DESTINATION_IP: NotifyType = NotifyType(16389);
+    pub const COOKIE: NotifyType = NotifyType(16390);
+    pub const USE_TRANSPORT_MODE: NotifyType = NotifyType(16391);
+    pub const HTTP_CERT_LOOKUP_SUPPORTED: NotifyType = NotifyType(16392);
+    pub const REKEY_SA: NotifyType = NotifyType(16393);
+    pub const ESP_TFC_PADDING_NOT_SUPPORTED: NotifyType = NotifyType(16394);
+    pub const NON_FIRST_FRAGMENTS_ALSO: NotifyType = NotifyType(16395);
+
+    /// Whether the type reports an error (RFC 7296 section 3.10.1).
+    #[must_use]
+    pub fn is_error(self) -> bool {
+        (1..=16383).contains(&self.0)
+    }
+}
+
+/// The payload.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Notify {
+    /// The SA spoken of, with its SPI, when there is one.
+    pub sa: Option<(Protocol, Vec<u8>)>,
+    /// What is said.
+    pub kind: NotifyType,
+    /// Data, by the type.
+    pub data: Vec<u8>,
+}
