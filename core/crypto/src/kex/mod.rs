@@ -1,0 +1,177 @@
+//! Key exchange: X25519 (RFC 8031), P-256 (RFC 5903), MODP-2048 (RFC 3526).
+//!
+//! Public values and shared secrets have the form of the IKEv2 KE payload. Private values come from
+//! [`Random`] and can be exported, since an exchange that is under way survives its node. The
+//! peer's values are checked as RFC 6989 asks.
+
+mod modp;
+
+use crate::{KexError, KeyError, Random, Secret};
+use aws_lc_rs::agreement::{self, ECDH_P256, UnparsedPublicKey, X25519};
+use core::fmt;
+use modp::Exponent;
+use zeroize::Zeroizing;
+
+/// Tries before a random source that gives no usable value is called broken. One draw for P-256
+/// fails with probability 2^-32.
+const DRAWS: usize = 16;
+
+/// The byte that says "uncompressed point" in SEC 1 and is absent in IKE (RFC 5903 section 7).
+const UNCOMPRESSED: u8 = 4;
+
+/// The key exchange groups.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Group {
+    /// Curve25519 (transform 31).
+    X25519,
+    /// 256-bit random ECP group (transform 19).
+    P256,
+    /// 2048-bit MODP group (transform 14).
+    Modp2048,
+}
+
+impl Group {
+    /// Bytes of a public value in a KE payload.
+    #[must_use]
+    pub const fn public_length(self) -> usize {
+        match self {
+            Group::X25519 => 32,
+            Group::P256 => 64,
+            Group::Modp2048 => modp::LENGTH,
+        }
+    }
+
+    /// Bytes of an exported private value.
+    #[must_use]
+    pub const fn private_length(self) -> usize {
+        match self {
+            Group::X25519 | Group::P256 => 32,
+            Group::Modp2048 => modp::EXPONENT_LENGTH,
+        }
+    }
+}
+
+/// Our half of one exchange.
+pub struct PrivateKey {
+    group: Group,
+    value: Zeroizing<Vec<u8>>,
+    key: Key,
+}
+
+enum Key {
+    Curve(agreement::PrivateKey),
+    Modp(Exponent),
+}
+
+impl PrivateKey {
+    /// Draws a private value; one that is out of range is drawn again.
+    ///
+    /// # Errors
+    /// [`KeyError::Random`] when the source gives nothing usable.
+    pub fn generate(group: Group, random: &mut dyn Random) -> Result<PrivateKey, KeyError> {
+        let mut value = Zeroizing::new(vec![0; group.private_length()]);
+        for _ in 0..DRAWS {
+            random.fill(&mut value);
+            if let Ok(key) = PrivateKey::from_bytes(group, &value) {
+                return Ok(key);
+            }
+        }
+        Err(KeyError::Random)
+    }
+
+    /// Restores what [`PrivateKey::to_bytes`] gave.
+    ///
+    /// # Errors
+    /// [`KeyError`] when the bytes are no private value of the group.
+    pub fn from_bytes(group: Group, value: &[u8]) -> Result<PrivateKey, KeyError> {
+        let (found, wanted) = (value.len(), group.private_length());
+        if found != wanted {
+            return Err(KeyError::KeyLength {
+                what: "key exchange",
+                found,
+                wanted,
+            });
+        }
+        let curve = |algorithm| agreement::PrivateKey::from_private_key(algorithm, value);
+        let key = match group {
+            Group::X25519 => curve(&X25519).ok().map(Key::Curve),
+            Group::P256 => curve(&ECDH_P256).ok().map(Key::Curve),
+            Group::Modp2048 => Exponent::from_bytes(value).map(Key::Modp),
+        };
+        let key = key.ok_or(KeyError::PrivateKey("key exchange"))?;
+        Ok(PrivateKey {
+            group,
+            value: Zeroizing::new(value.to_vec()),
+            key,
+        })
+    }
+
+    /// The private value, for a snapshot. Its length is [`Group::private_length`].
+    #[must_use]
+    pub fn to_bytes(&self) -> Secret {
+        Secret::from(self.value.as_slice())
+    }
+
+    /// The group.
+    #[must_use]
+    pub fn group(&self) -> Group {
+        self.group
+    }
+
+    /// The public value, as the KE payload carries it.
+    #[must_use]
+    pub fn public(&self) -> Vec<u8> {
+        match &self.key {
+            Key::Modp(exponent) => exponent.public().to_vec(),
+            Key::Curve(key) => {
+                let public = key.compute_public_key();
+                let public = public.expect("a private key that was accepted has a public one");
+                let skip = usize::from(self.group == Group::P256);
+                public.as_ref()[skip..].to_vec()
+            }
+        }
+    }
+
+    /// The shared secret g^ir with the peer's public value, in the form that RFC 7296 section 2.14
+    /// wants (for P-256 the x coordinate alone, RFC 5903 section 9).
+    ///
+    /// # Errors
+    /// [`KexError`] for a value that RFC 6989 or RFC 8031 forbids.
+    pub fn agree(&self, peer_public: &[u8]) -> Result<Secret, KexError> {
+        let (found, wanted) = (peer_public.len(), self.group.public_length());
+        if found != wanted {
+            return Err(KexError::Length { found, wanted });
+        }
+        match (&self.key, self.group) {
+            (Key::Modp(exponent), _) => exponent.agree(peer_public).ok_or(KexError::Value),
+            (Key::Curve(key), Group::P256) => {
+                let mut point = [UNCOMPRESSED; 65];
+                point[1..].copy_from_slice(peer_public);
+                agree_on_curve(key, &ECDH_P256, &point)
+            }
+            (Key::Curve(key), _) => agree_on_curve(key, &X25519, peer_public),
+        }
+    }
+}
+
+fn agree_on_curve(
+    key: &agreement::PrivateKey,
+    algorithm: &'static agreement::Algorithm,
+    point: &[u8],
+) -> Result<Secret, KexError> {
+    let peer = UnparsedPublicKey::new(algorithm, point);
+    agreement::agree(key, peer, KexError::Value, |secret| {
+        Ok(Secret::from(secret))
+    })
+}
+
+impl fmt::Debug for PrivateKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("PrivateKey")
+            .field("group", &self.group)
+            .finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests;
