@@ -1,1 +1,3 @@
 //! cluster: to be filled.
+
+pub mod ownership;
