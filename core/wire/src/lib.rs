@@ -15,6 +15,7 @@ pub mod id;
 pub mod ike;
 pub mod ip;
 pub mod link;
+mod reader;
 pub mod record;
 pub mod secret;
 pub mod time;

@@ -1,5 +1,8 @@
 //! The Authentication payload (RFC 7296 section 3.8).
 
+use crate::ParseError;
+use crate::reader::Reader;
+
 /// Authentication methods.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum AuthMethod {
@@ -9,6 +12,26 @@ pub enum AuthMethod {
     Other(u8),
 }
 
+impl AuthMethod {
+    /// The method of a number.
+    #[must_use]
+    pub fn from_number(number: u8) -> AuthMethod {
+        match number {
+            2 => AuthMethod::SharedKey,
+            other => AuthMethod::Other(other),
+        }
+    }
+
+    /// The number of the method.
+    #[must_use]
+    pub fn number(self) -> u8 {
+        match self {
+            AuthMethod::SharedKey => 2,
+            AuthMethod::Other(number) => number,
+        }
+    }
+}
+
 /// The payload.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Auth {
@@ -16,4 +39,23 @@ pub struct Auth {
     pub method: AuthMethod,
     /// The proof.
     pub data: Vec<u8>,
+}
+
+impl Auth {
+    /// Reads the payload's body, behind the generic header.
+    pub(super) fn parse_body(body: &[u8]) -> Result<Auth, ParseError> {
+        let mut reader = Reader::new("Authentication payload", body);
+        let method = AuthMethod::from_number(reader.u8()?);
+        reader.take(3)?;
+        Ok(Auth {
+            method,
+            data: reader.rest().to_vec(),
+        })
+    }
+
+    /// Writes the payload's body.
+    pub(super) fn emit_body(&self, out: &mut Vec<u8>) {
+        out.extend_from_slice(&[self.method.number(), 0, 0, 0]);
+        out.extend_from_slice(&self.data);
+    }
 }

@@ -1,5 +1,7 @@
 //! The Key Exchange payload (RFC 7296 section 3.4) and the group numbers.
 
+use crate::ParseError;
+use crate::reader::Reader;
 use serde::{Deserialize, Serialize};
 
 /// Key exchange methods (transform type 4).
@@ -17,6 +19,32 @@ pub enum Group {
     Other(u16),
 }
 
+impl Group {
+    /// The group of a number.
+    #[must_use]
+    pub fn from_number(number: u16) -> Group {
+        match number {
+            0 => Group::None,
+            14 => Group::Modp2048,
+            19 => Group::EcpP256,
+            31 => Group::X25519,
+            other => Group::Other(other),
+        }
+    }
+
+    /// The number of the group.
+    #[must_use]
+    pub fn number(self) -> u16 {
+        match self {
+            Group::None => 0,
+            Group::Modp2048 => 14,
+            Group::EcpP256 => 19,
+            Group::X25519 => 31,
+            Group::Other(number) => number,
+        }
+    }
+}
+
 /// The payload.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct KeyExchange {
@@ -24,4 +52,24 @@ pub struct KeyExchange {
     pub group: Group,
     /// The public value.
     pub public: Vec<u8>,
+}
+
+impl KeyExchange {
+    /// Reads the payload's body, behind the generic header.
+    pub(super) fn parse_body(body: &[u8]) -> Result<KeyExchange, ParseError> {
+        let mut reader = Reader::new("Key Exchange payload", body);
+        let group = Group::from_number(reader.u16()?);
+        reader.take(2)?;
+        Ok(KeyExchange {
+            group,
+            public: reader.rest().to_vec(),
+        })
+    }
+
+    /// Writes the payload's body.
+    pub(super) fn emit_body(&self, out: &mut Vec<u8>) {
+        out.extend_from_slice(&self.group.number().to_be_bytes());
+        out.extend_from_slice(&[0, 0]);
+        out.extend_from_slice(&self.public);
+    }
 }

@@ -1,13 +1,50 @@
 //! A whole IKE message: header and chain of payloads (RFC 7296 sections 3.1, 3.2 and 3.14).
 
+use super::header::HEADER_LENGTH;
 use super::{
     Auth, Configuration, Delete, Header, Identification, KeyExchange, Nonce, Notify,
-    SecurityAssociation, TrafficSelectors, VendorId,
+    SecurityAssociation, Side, TrafficSelectors, VendorId, length16, length32,
 };
+use crate::ParseError;
+use crate::reader::Reader;
+use core::fmt;
+
+/// Most payloads that a message, or the inside of an Encrypted payload, may have.
+pub const MAX_PAYLOADS: usize = 96;
+
+/// Octets of a generic payload header (RFC 7296 section 3.2).
+const GENERIC_LENGTH: usize = 4;
 
 /// Payload type numbers (RFC 7296 section 3.2).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct PayloadType(pub u8);
+
+#[allow(missing_docs)]
+impl PayloadType {
+    pub const NONE: PayloadType = PayloadType(0);
+    pub const SECURITY_ASSOCIATION: PayloadType = PayloadType(33);
+    pub const KEY_EXCHANGE: PayloadType = PayloadType(34);
+    pub const IDENTIFICATION_INITIATOR: PayloadType = PayloadType(35);
+    pub const IDENTIFICATION_RESPONDER: PayloadType = PayloadType(36);
+    pub const CERTIFICATE: PayloadType = PayloadType(37);
+    pub const CERTIFICATE_REQUEST: PayloadType = PayloadType(38);
+    pub const AUTH: PayloadType = PayloadType(39);
+    pub const NONCE: PayloadType = PayloadType(40);
+    pub const NOTIFY: PayloadType = PayloadType(41);
+    pub const DELETE: PayloadType = PayloadType(42);
+    pub const VENDOR: PayloadType = PayloadType(43);
+    pub const TRAFFIC_SELECTORS_INITIATOR: PayloadType = PayloadType(44);
+    pub const TRAFFIC_SELECTORS_RESPONDER: PayloadType = PayloadType(45);
+    pub const ENCRYPTED: PayloadType = PayloadType(46);
+    pub const CONFIGURATION: PayloadType = PayloadType(47);
+    pub const EAP: PayloadType = PayloadType(48);
+}
+
+impl fmt::Display for PayloadType {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
 
 /// One payload, understood.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -62,10 +99,223 @@ pub struct Message {
     pub encrypted: Option<Encrypted>,
 }
 
-// Functions to be here:
-// impl Message { pub fn parse(bytes: &[u8]) -> Result<Message, ParseError>;  checks length field, version 2, chain
-//                pub fn emit(&self) -> Vec<u8>;   for messages in clear (IKE_SA_INIT, unauth. notifies) }
-// pub fn parse_chain(first: PayloadType, bytes: &[u8]) -> Result<Vec<Payload>, ParseError>;  inner payloads
-// pub fn emit_chain(payloads: &[Payload]) -> (PayloadType, Vec<u8>);
-// pub fn emit_encrypted_header(header: &Header, first: PayloadType, body_length: usize) -> Vec<u8>;
-//     header + generic header of SK with total lengths set: AAD for AEAD; the caller appends the body.
+impl Payload {
+    /// The payload's type number.
+    #[must_use]
+    pub fn kind(&self) -> PayloadType {
+        match self {
+            Payload::SecurityAssociation(_) => PayloadType::SECURITY_ASSOCIATION,
+            Payload::KeyExchange(_) => PayloadType::KEY_EXCHANGE,
+            Payload::Identification(id) => match id.side {
+                Side::Initiator => PayloadType::IDENTIFICATION_INITIATOR,
+                Side::Responder => PayloadType::IDENTIFICATION_RESPONDER,
+            },
+            Payload::Certificate(_) => PayloadType::CERTIFICATE,
+            Payload::CertificateRequest(_) => PayloadType::CERTIFICATE_REQUEST,
+            Payload::Auth(_) => PayloadType::AUTH,
+            Payload::Nonce(_) => PayloadType::NONCE,
+            Payload::Notify(_) => PayloadType::NOTIFY,
+            Payload::Delete(_) => PayloadType::DELETE,
+            Payload::Vendor(_) => PayloadType::VENDOR,
+            Payload::TrafficSelectors(ts) => match ts.side {
+                Side::Initiator => PayloadType::TRAFFIC_SELECTORS_INITIATOR,
+                Side::Responder => PayloadType::TRAFFIC_SELECTORS_RESPONDER,
+            },
+            Payload::Configuration(_) => PayloadType::CONFIGURATION,
+            Payload::Eap(_) => PayloadType::EAP,
+        }
+    }
+
+    /// Reads one payload's body; `None` for a type that is not known.
+    fn parse_body(kind: PayloadType, body: &[u8]) -> Result<Option<Payload>, ParseError> {
+        Ok(Some(match kind {
+            PayloadType::SECURITY_ASSOCIATION => {
+                Payload::SecurityAssociation(SecurityAssociation::parse_body(body)?)
+            }
+            PayloadType::KEY_EXCHANGE => Payload::KeyExchange(KeyExchange::parse_body(body)?),
+            PayloadType::IDENTIFICATION_INITIATOR => {
+                Payload::Identification(Identification::parse_body(Side::Initiator, body)?)
+            }
+            PayloadType::IDENTIFICATION_RESPONDER => {
+                Payload::Identification(Identification::parse_body(Side::Responder, body)?)
+            }
+            PayloadType::CERTIFICATE => Payload::Certificate(body.to_vec()),
+            PayloadType::CERTIFICATE_REQUEST => Payload::CertificateRequest(body.to_vec()),
+            PayloadType::AUTH => Payload::Auth(Auth::parse_body(body)?),
+            PayloadType::NONCE => Payload::Nonce(Nonce::parse_body(body)?),
+            PayloadType::NOTIFY => Payload::Notify(Notify::parse_body(body)?),
+            PayloadType::DELETE => Payload::Delete(Delete::parse_body(body)?),
+            PayloadType::VENDOR => Payload::Vendor(VendorId(body.to_vec())),
+            PayloadType::TRAFFIC_SELECTORS_INITIATOR => {
+                Payload::TrafficSelectors(TrafficSelectors::parse_body(Side::Initiator, body)?)
+            }
+            PayloadType::TRAFFIC_SELECTORS_RESPONDER => {
+                Payload::TrafficSelectors(TrafficSelectors::parse_body(Side::Responder, body)?)
+            }
+            PayloadType::CONFIGURATION => Payload::Configuration(Configuration::parse_body(body)?),
+            PayloadType::EAP => Payload::Eap(body.to_vec()),
+            _ => return Ok(None),
+        }))
+    }
+
+    /// Writes the payload's body.
+    fn emit_body(&self, out: &mut Vec<u8>) {
+        match self {
+            Payload::SecurityAssociation(sa) => sa.emit_body(out),
+            Payload::KeyExchange(ke) => ke.emit_body(out),
+            Payload::Identification(id) => out.extend_from_slice(&id.identity.emit_body()),
+            Payload::Auth(auth) => auth.emit_body(out),
+            Payload::Notify(notify) => notify.emit_body(out),
+            Payload::Delete(delete) => delete.emit_body(out),
+            Payload::TrafficSelectors(ts) => ts.emit_body(out),
+            Payload::Configuration(configuration) => configuration.emit_body(out),
+            Payload::Certificate(body)
+            | Payload::CertificateRequest(body)
+            | Payload::Nonce(Nonce(body))
+            | Payload::Vendor(VendorId(body))
+            | Payload::Eap(body) => out.extend_from_slice(body),
+        }
+    }
+}
+
+/// One link of a chain: what the generic header says, and the body.
+struct Link<'a> {
+    next: PayloadType,
+    critical: bool,
+    body: &'a [u8],
+}
+
+fn parse_link<'a>(reader: &mut Reader<'a>) -> Result<Link<'a>, ParseError> {
+    let next = PayloadType(reader.u8()?);
+    let critical = reader.u8()? & 0x80 != 0;
+    let length = usize::from(reader.u16()?);
+    let body_length = length
+        .checked_sub(GENERIC_LENGTH)
+        .ok_or(ParseError::Length("generic payload header"))?;
+    Ok(Link {
+        next,
+        critical,
+        body: reader.take(body_length)?,
+    })
+}
+
+/// Reads a chain of payloads until its end or until an Encrypted payload, which must be the last.
+/// Also gives the type of the first payload inside the latter, and the length of its body.
+fn parse_links(
+    first: PayloadType,
+    bytes: &[u8],
+) -> Result<(Vec<Payload>, Option<(PayloadType, usize)>), ParseError> {
+    let mut reader = Reader::new("payload chain", bytes);
+    let mut payloads = Vec::new();
+    let mut kind = first;
+    for _ in 0..MAX_PAYLOADS {
+        if kind == PayloadType::NONE {
+            reader.finish()?;
+            return Ok((payloads, None));
+        }
+        let link = parse_link(&mut reader)?;
+        if kind == PayloadType::ENCRYPTED {
+            reader.finish()?;
+            return Ok((payloads, Some((link.next, link.body.len()))));
+        }
+        match Payload::parse_body(kind, link.body)? {
+            Some(payload) => payloads.push(payload),
+            None if link.critical => return Err(ParseError::Critical(kind.0)),
+            None => {}
+        }
+        kind = link.next;
+    }
+    if kind == PayloadType::NONE && reader.is_empty() {
+        return Ok((payloads, None));
+    }
+    Err(ParseError::Value("number of payloads"))
+}
+
+/// Reads the payloads inside an Encrypted payload, `bytes` being its plaintext without padding.
+/// Unknown payloads are left out.
+///
+/// # Errors
+/// `Critical` for an unknown payload with the critical bit; otherwise names the field that is
+/// wrong. An Encrypted payload inside another is refused.
+pub fn parse_chain(first: PayloadType, bytes: &[u8]) -> Result<Vec<Payload>, ParseError> {
+    match parse_links(first, bytes)? {
+        (payloads, None) => Ok(payloads),
+        (_, Some(_)) => Err(ParseError::Value("Encrypted payload inside another")),
+    }
+}
+
+/// Writes payloads one behind the other; also gives the type of the first, 0 when there is none.
+/// No critical bit is set, for RFC 7296 defines all of them. A payload has at most 65,535 octets.
+#[must_use]
+pub fn emit_chain(payloads: &[Payload]) -> (PayloadType, Vec<u8>) {
+    let mut out = Vec::new();
+    let kind_at = |index: usize| payloads.get(index).map_or(PayloadType::NONE, Payload::kind);
+    for (index, payload) in payloads.iter().enumerate() {
+        let start = out.len();
+        out.extend_from_slice(&[kind_at(index + 1).0, 0, 0, 0]);
+        payload.emit_body(&mut out);
+        let length = length16(out.len() - start).to_be_bytes();
+        out[start + 2..start + 4].copy_from_slice(&length);
+    }
+    (kind_at(0), out)
+}
+
+/// Writes the IKE header and the generic header of an Encrypted payload whose body (IV, ciphertext
+/// and integrity check value) has `body_length` octets: the associated data of an AEAD. The caller
+/// appends the body.
+#[must_use]
+pub fn emit_encrypted_header(header: &Header, first: PayloadType, body_length: usize) -> Vec<u8> {
+    let payload_length = GENERIC_LENGTH + body_length;
+    let mut out = Vec::with_capacity(HEADER_LENGTH + payload_length);
+    header.emit(
+        PayloadType::ENCRYPTED,
+        length32(HEADER_LENGTH + payload_length),
+        &mut out,
+    );
+    out.extend_from_slice(&[first.0, 0]);
+    out.extend_from_slice(&length16(payload_length).to_be_bytes());
+    out
+}
+
+impl Message {
+    /// A message in clear.
+    #[must_use]
+    pub fn new(header: Header, payloads: Vec<Payload>) -> Message {
+        Message {
+            header,
+            payloads,
+            encrypted: None,
+        }
+    }
+
+    /// Reads a message, without a non-ESP marker in front.
+    ///
+    /// # Errors
+    /// `Version` for another major version than 2, `Critical` for an unknown payload with the
+    /// critical bit; otherwise names the field that is wrong.
+    pub fn parse(bytes: &[u8]) -> Result<Message, ParseError> {
+        let (header, first) = Header::parse(bytes)?;
+        let chain = &bytes[HEADER_LENGTH..];
+        let (payloads, inside) = parse_links(first, chain)?;
+        let encrypted = inside.map(|(first, length)| Encrypted {
+            first,
+            body_at: bytes.len().saturating_sub(length),
+        });
+        Ok(Message {
+            header,
+            payloads,
+            encrypted,
+        })
+    }
+
+    /// Writes a message in clear; [`emit_encrypted_header`] is for the others.
+    #[must_use]
+    pub fn emit(&self) -> Vec<u8> {
+        let (first, chain) = emit_chain(&self.payloads);
+        let length = HEADER_LENGTH + chain.len();
+        let mut out = Vec::with_capacity(length);
+        self.header.emit(first, length32(length), &mut out);
+        out.extend_from_slice(&chain);
+        out
+    }
+}

@@ -19,10 +19,12 @@ pub mod vendor;
 pub use auth::{Auth, AuthMethod};
 pub use configuration::{Attribute, Configuration, ConfigurationType};
 pub use delete::Delete;
-pub use header::{ExchangeType, Header, IkeSpis};
-pub use identification::{Identification, Identity, Side};
+pub use header::{ExchangeType, HEADER_LENGTH, Header, IkeSpis, RawHeader};
+pub use identification::{BadIdentity, Identification, Identity, Side};
 pub use key_exchange::{Group, KeyExchange};
-pub use message::{Encrypted, Message, Payload, PayloadType};
+pub use message::{
+    Encrypted, Message, Payload, PayloadType, emit_chain, emit_encrypted_header, parse_chain,
+};
 pub use nonce::Nonce;
 pub use notify::{Notify, NotifyType};
 pub use security_association::{
@@ -30,3 +32,27 @@ pub use security_association::{
 };
 pub use traffic_selector::{TrafficSelector, TrafficSelectors};
 pub use vendor::VendorId;
+
+/// A count or length for an 8-bit field. What we compose is bounded far below; a larger value is a
+/// fault of the composer, which a peer's parser refuses.
+fn length8(length: usize) -> u8 {
+    debug_assert!(
+        length <= usize::from(u8::MAX),
+        "{length} does not fit in 8 bits"
+    );
+    u8::try_from(length).unwrap_or(u8::MAX)
+}
+
+/// As [`length8`], for 16 bits.
+fn length16(length: usize) -> u16 {
+    debug_assert!(
+        length <= usize::from(u16::MAX),
+        "{length} does not fit in 16 bits"
+    );
+    u16::try_from(length).unwrap_or(u16::MAX)
+}
+
+/// As [`length8`], for 32 bits.
+fn length32(length: usize) -> u32 {
+    u32::try_from(length).unwrap_or(u32::MAX)
+}

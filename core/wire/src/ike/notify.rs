@@ -1,6 +1,8 @@
 //! The Notify payload (RFC 7296 section 3.10) and its message types.
 
-use super::Protocol;
+use super::{Protocol, length8};
+use crate::ParseError;
+use crate::reader::Reader;
 
 /// Notify message types. 1 to 16383 are errors, the rest status.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -54,4 +56,51 @@ pub struct Notify {
     pub kind: NotifyType,
     /// Data, by the type.
     pub data: Vec<u8>,
+}
+
+impl Notify {
+    /// A notification that concerns no SA in particular.
+    #[must_use]
+    pub fn new(kind: NotifyType, data: Vec<u8>) -> Notify {
+        Notify {
+            sa: None,
+            kind,
+            data,
+        }
+    }
+
+    /// Reads the payload's body, behind the generic header. The protocol is ignored when there is
+    /// no SPI.
+    pub(super) fn parse_body(body: &[u8]) -> Result<Notify, ParseError> {
+        const WHAT: &str = "Notify payload";
+        let mut reader = Reader::new(WHAT, body);
+        let protocol = Protocol::from_number(reader.u8()?);
+        let spi_size = usize::from(reader.u8()?);
+        let kind = NotifyType(reader.u16()?);
+        let spi = reader.take(spi_size)?;
+        let sa = match (protocol, spi_size) {
+            (_, 0) => None,
+            (Protocol::Esp | Protocol::Ah, size) if size != 4 => {
+                return Err(ParseError::Length(WHAT));
+            }
+            _ => Some((protocol, spi.to_vec())),
+        };
+        Ok(Notify {
+            sa,
+            kind,
+            data: reader.rest().to_vec(),
+        })
+    }
+
+    /// Writes the payload's body.
+    pub(super) fn emit_body(&self, out: &mut Vec<u8>) {
+        let (protocol, spi) = match &self.sa {
+            Some((protocol, spi)) => (protocol.number(), spi.as_slice()),
+            None => (0, &[][..]),
+        };
+        out.extend_from_slice(&[protocol, length8(spi.len())]);
+        out.extend_from_slice(&self.kind.0.to_be_bytes());
+        out.extend_from_slice(spi);
+        out.extend_from_slice(&self.data);
+    }
 }

@@ -1,6 +1,23 @@
 //! The Security Association payload (RFC 7296 section 3.3): proposals and transforms.
 
+use super::{Group, length8, length16};
+use crate::ParseError;
+use crate::reader::Reader;
 use serde::{Deserialize, Serialize};
+
+/// Most proposals that a payload may have.
+pub const MAX_PROPOSALS: usize = 64;
+
+/// Most transforms that all proposals of a payload may have together.
+pub const MAX_TRANSFORMS: usize = 512;
+
+const WHAT: &str = "Security Association payload";
+
+/// Octets of a transform without attributes, and of a proposal's header.
+const SUBSTRUCTURE_LENGTH: usize = 8;
+
+/// The Key Length attribute in its type/value form: the only one that is defined.
+const KEY_LENGTH: u16 = 0x8000 | 14;
 
 /// Protocol IDs (RFC 7296 section 3.3.1).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -79,7 +96,7 @@ pub enum Transform {
     /// Type 3
     Integrity(Integrity),
     /// Type 4
-    Group(super::Group),
+    Group(Group),
     /// Type 5
     Esn(Esn),
     /// An unknown type or a transform with attributes that are not understood: a proposal that
@@ -110,4 +127,289 @@ pub struct Proposal {
 pub struct SecurityAssociation {
     /// In order of preference.
     pub proposals: Vec<Proposal>,
+}
+
+impl Protocol {
+    /// The protocol of a number.
+    #[must_use]
+    pub fn from_number(number: u8) -> Protocol {
+        match number {
+            1 => Protocol::Ike,
+            2 => Protocol::Ah,
+            3 => Protocol::Esp,
+            other => Protocol::Other(other),
+        }
+    }
+
+    /// The number of the protocol.
+    #[must_use]
+    pub fn number(self) -> u8 {
+        match self {
+            Protocol::Ike => 1,
+            Protocol::Ah => 2,
+            Protocol::Esp => 3,
+            Protocol::Other(number) => number,
+        }
+    }
+}
+
+impl Encryption {
+    /// The algorithm of a transform ID and its key length in bits, if one was given.
+    #[must_use]
+    pub fn from_number(number: u16, bits: Option<u16>) -> Encryption {
+        match (number, bits) {
+            (20, Some(bits @ (128 | 192 | 256))) => Encryption::AesGcm16 { bits },
+            (12, Some(bits @ (128 | 192 | 256))) => Encryption::AesCbc { bits },
+            (other, bits) => Encryption::Other(other, bits),
+        }
+    }
+
+    /// The transform ID, and the key length in bits if the algorithm has one.
+    #[must_use]
+    pub fn number(self) -> (u16, Option<u16>) {
+        match self {
+            Encryption::AesGcm16 { bits } => (20, Some(bits)),
+            Encryption::AesCbc { bits } => (12, Some(bits)),
+            Encryption::Other(number, bits) => (number, bits),
+        }
+    }
+
+    /// Whether the algorithm authenticates too, so that no integrity algorithm goes with it.
+    #[must_use]
+    pub fn is_aead(self) -> bool {
+        matches!(self, Encryption::AesGcm16 { .. } | Encryption::Other(14..=16 | 18..=20 | 28, _))
+    }
+}
+
+impl Prf {
+    /// The function of a number.
+    #[must_use]
+    pub fn from_number(number: u16) -> Prf {
+        match number {
+            5 => Prf::HmacSha2_256,
+            6 => Prf::HmacSha2_384,
+            7 => Prf::HmacSha2_512,
+            other => Prf::Other(other),
+        }
+    }
+
+    /// The number of the function.
+    #[must_use]
+    pub fn number(self) -> u16 {
+        match self {
+            Prf::HmacSha2_256 => 5,
+            Prf::HmacSha2_384 => 6,
+            Prf::HmacSha2_512 => 7,
+            Prf::Other(number) => number,
+        }
+    }
+}
+
+impl Integrity {
+    /// The algorithm of a number.
+    #[must_use]
+    pub fn from_number(number: u16) -> Integrity {
+        match number {
+            0 => Integrity::None,
+            12 => Integrity::HmacSha2_256_128,
+            13 => Integrity::HmacSha2_384_192,
+            14 => Integrity::HmacSha2_512_256,
+            other => Integrity::Other(other),
+        }
+    }
+
+    /// The number of the algorithm.
+    #[must_use]
+    pub fn number(self) -> u16 {
+        match self {
+            Integrity::None => 0,
+            Integrity::HmacSha2_256_128 => 12,
+            Integrity::HmacSha2_384_192 => 13,
+            Integrity::HmacSha2_512_256 => 14,
+            Integrity::Other(number) => number,
+        }
+    }
+}
+
+impl Esn {
+    /// The number: 1 for extended sequence numbers.
+    #[must_use]
+    pub fn number(self) -> u16 {
+        match self {
+            Esn::No => 0,
+            Esn::Yes => 1,
+        }
+    }
+}
+
+impl Transform {
+    /// The transform of a type, an ID and a key length in bits, if one was given.
+    #[must_use]
+    pub fn from_number(kind: u8, id: u16, bits: Option<u16>) -> Transform {
+        match (kind, id, bits) {
+            (1, _, bits) => Transform::Encryption(Encryption::from_number(id, bits)),
+            (2, _, None) => Transform::Prf(Prf::from_number(id)),
+            (3, _, None) => Transform::Integrity(Integrity::from_number(id)),
+            (4, _, None) => Transform::Group(Group::from_number(id)),
+            (5, 0, None) => Transform::Esn(Esn::No),
+            (5, 1, None) => Transform::Esn(Esn::Yes),
+            _ => Transform::Unknown { kind, id },
+        }
+    }
+
+    /// Transform type, transform ID and key length in bits.
+    #[must_use]
+    pub fn number(self) -> (u8, u16, Option<u16>) {
+        match self {
+            Transform::Encryption(algorithm) => {
+                let (id, bits) = algorithm.number();
+                (1, id, bits)
+            }
+            Transform::Prf(function) => (2, function.number(), None),
+            Transform::Integrity(algorithm) => (3, algorithm.number(), None),
+            Transform::Group(group) => (4, group.number(), None),
+            Transform::Esn(esn) => (5, esn.number(), None),
+            Transform::Unknown { kind, id } => (kind, id, None),
+        }
+    }
+
+    /// Reads one transform and whether another follows.
+    fn parse(reader: &mut Reader<'_>) -> Result<(Transform, bool), ParseError> {
+        let more = parse_more(reader, 3)?;
+        let length = usize::from(reader.u16()?);
+        let body_length = length.checked_sub(4).ok_or(ParseError::Length(WHAT))?;
+        let mut body = Reader::new(WHAT, reader.take(body_length)?);
+        let kind = body.u8()?;
+        body.u8()?;
+        let id = body.u16()?;
+        let mut bits = None;
+        let mut strange = false;
+        while !body.is_empty() {
+            let attribute = body.u16()?;
+            let value = body.u16()?;
+            match (attribute & 0x8000 != 0, attribute) {
+                (_, KEY_LENGTH) if bits.is_none() => bits = Some(value),
+                (true, _) => strange = true,
+                (false, _) => {
+                    body.take(usize::from(value))?;
+                    strange = true;
+                }
+            }
+        }
+        let transform = if strange {
+            Transform::Unknown { kind, id }
+        } else {
+            Transform::from_number(kind, id, bits)
+        };
+        Ok((transform, more))
+    }
+
+    fn emit(self, more: bool, out: &mut Vec<u8>) {
+        let (kind, id, bits) = self.number();
+        let length = SUBSTRUCTURE_LENGTH + if bits.is_some() { 4 } else { 0 };
+        out.extend_from_slice(&[if more { 3 } else { 0 }, 0]);
+        out.extend_from_slice(&length16(length).to_be_bytes());
+        out.extend_from_slice(&[kind, 0]);
+        out.extend_from_slice(&id.to_be_bytes());
+        if let Some(bits) = bits {
+            out.extend_from_slice(&KEY_LENGTH.to_be_bytes());
+            out.extend_from_slice(&bits.to_be_bytes());
+        }
+    }
+}
+
+/// Reads "last substructure" and the reserved octet behind it: `mark` means that another follows.
+fn parse_more(reader: &mut Reader<'_>, mark: u8) -> Result<bool, ParseError> {
+    let last = reader.u8()?;
+    reader.u8()?;
+    match last {
+        0 => Ok(false),
+        more if more == mark => Ok(true),
+        _ => Err(ParseError::Value(WHAT)),
+    }
+}
+
+impl Proposal {
+    /// Reads one proposal and whether another follows.
+    fn parse(reader: &mut Reader<'_>) -> Result<(Proposal, bool), ParseError> {
+        let more = parse_more(reader, 2)?;
+        let length = usize::from(reader.u16()?);
+        let body_length = length.checked_sub(4).ok_or(ParseError::Length(WHAT))?;
+        let mut body = Reader::new(WHAT, reader.take(body_length)?);
+        let number = body.u8()?;
+        let protocol = Protocol::from_number(body.u8()?);
+        let spi_size = body.u8()?;
+        let count = usize::from(body.u8()?);
+        let spi_fits = match protocol {
+            Protocol::Ike => matches!(spi_size, 0 | 8),
+            Protocol::Ah | Protocol::Esp => spi_size == 4,
+            Protocol::Other(_) => true,
+        };
+        if !spi_fits {
+            return Err(ParseError::Length(WHAT));
+        }
+        let spi = body.take(usize::from(spi_size))?.to_vec();
+        let mut transforms = Vec::with_capacity(count.min(16));
+        for index in 0..count {
+            let (transform, another) = Transform::parse(&mut body)?;
+            if another != (index + 1 < count) {
+                return Err(ParseError::Value(WHAT));
+            }
+            transforms.push(transform);
+        }
+        body.finish()?;
+        Ok((
+            Proposal {
+                number,
+                protocol,
+                spi,
+                transforms,
+            },
+            more,
+        ))
+    }
+
+    fn emit(&self, more: bool, out: &mut Vec<u8>) {
+        let start = out.len();
+        out.extend_from_slice(&[if more { 2 } else { 0 }, 0, 0, 0]);
+        out.extend_from_slice(&[self.number, self.protocol.number()]);
+        out.extend_from_slice(&[length8(self.spi.len()), length8(self.transforms.len())]);
+        out.extend_from_slice(&self.spi);
+        for (index, transform) in self.transforms.iter().enumerate() {
+            transform.emit(index + 1 < self.transforms.len(), out);
+        }
+        let length = length16(out.len() - start).to_be_bytes();
+        out[start + 2..start + 4].copy_from_slice(&length);
+    }
+}
+
+impl SecurityAssociation {
+    /// Reads the payload's body, behind the generic header. Proposal numbers must grow, so that
+    /// each names one proposal.
+    pub(super) fn parse_body(body: &[u8]) -> Result<SecurityAssociation, ParseError> {
+        let mut reader = Reader::new(WHAT, body);
+        let mut proposals: Vec<Proposal> = Vec::new();
+        let mut transforms = 0;
+        let mut more = true;
+        while more {
+            let (proposal, another) = Proposal::parse(&mut reader)?;
+            more = another;
+            transforms += proposal.transforms.len();
+            let previous = proposals.last().map_or(0, |last| last.number);
+            let bounded = proposals.len() < MAX_PROPOSALS && transforms <= MAX_TRANSFORMS;
+            if proposal.number <= previous || !bounded {
+                return Err(ParseError::Value(WHAT));
+            }
+            proposals.push(proposal);
+        }
+        reader.finish()?;
+        Ok(SecurityAssociation { proposals })
+    }
+
+    /// Writes the payload's body.
+    pub(super) fn emit_body(&self, out: &mut Vec<u8>) {
+        for (index, proposal) in self.proposals.iter().enumerate() {
+            proposal.emit(index + 1 < self.proposals.len(), out);
+        }
+    }
 }

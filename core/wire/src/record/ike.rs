@@ -1,0 +1,363 @@
+//! The records of IKE SAs, version 1: what is written once, what changes, and the half-open ones
+//! that are mirrored to the backups but not stored.
+//!
+//! These are forms of storage, apart from the engine's live types. Child SAs have records of their
+//! own; which IKE SA a Child SA belongs to stands in the mutable record of the IKE SA alone, so
+//! that a rekeyed IKE SA inherits any number of them with one write (RFC 7296 section 2.18).
+
+use crate::id::{Epoch, EspSpi, IkeSaId, Vip};
+use crate::ike::{
+    Encryption, Group, Identity, IkeSpis, Integrity, Prf, SecurityAssociation, TrafficSelector,
+};
+use crate::secret::SecretBytes;
+use crate::time::Timestamp;
+use core::net::{IpAddr, SocketAddr};
+use serde::{Deserialize, Serialize};
+
+/// The algorithms of an IKE SA.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct IkeAlgorithms {
+    /// Of the Encrypted payload.
+    pub encryption: Encryption,
+    /// [`Integrity::None`] with an AEAD.
+    pub integrity: Integrity,
+    /// Of all key derivation.
+    pub prf: Prf,
+    /// The group of the key exchange that made the keys.
+    pub group: Group,
+}
+
+/// The keys of an IKE SA (RFC 7296 section 2.14).
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct IkeKeys {
+    /// SK_d
+    pub d: SecretBytes,
+    /// SK_ai, empty with an AEAD
+    pub ai: SecretBytes,
+    /// SK_ar, empty with an AEAD
+    pub ar: SecretBytes,
+    /// SK_ei, with its salt for an AEAD
+    pub ei: SecretBytes,
+    /// SK_er, with its salt for an AEAD
+    pub er: SecretBytes,
+    /// SK_pi
+    pub pi: SecretBytes,
+    /// SK_pr
+    pub pr: SecretBytes,
+}
+
+/// What is written once for an established IKE SA.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct IkeConstant {
+    /// Our SPI, the name of the SA.
+    pub id: IkeSaId,
+    /// The first IKE SA of the chain of rekeys that led to this one; `id` itself for the first.
+    /// Child SAs are known to the data path under it, so that it need not hear of IKE rekeys.
+    pub family: IkeSaId,
+    /// Whose SA it is.
+    pub vip: Vip,
+    /// Both SPIs.
+    pub spis: IkeSpis,
+    /// We are the original initiator of this SA (RFC 7296 section 2.2).
+    pub initiator: bool,
+    /// Name of the configured connection.
+    pub connection: String,
+    /// Who we are to the peer.
+    pub local_identity: Identity,
+    /// Who the peer has proven to be.
+    pub remote_identity: Identity,
+    /// What was negotiated.
+    pub algorithms: IkeAlgorithms,
+    /// The keys.
+    pub keys: IkeKeys,
+    /// The epoch in which our contribution to the keys was drawn.
+    pub born: Epoch,
+    /// When it was established.
+    pub created: Timestamp,
+    /// When the peer was authenticated: older than `created` after rekeys.
+    pub authenticated: Timestamp,
+    /// When a rekey is due.
+    pub rekey_at: Timestamp,
+    /// When it must be gone.
+    pub expires_at: Timestamp,
+    /// Addresses of our pools that the peer has.
+    pub assigned: Vec<IpAddr>,
+    /// Addresses that the peer has assigned to us.
+    pub obtained: Vec<IpAddr>,
+}
+
+/// Where the messages of an IKE SA come from and go to, and what NAT detection found (RFC 7296
+/// section 2.23).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct IkeAddresses {
+    /// Our address and port.
+    pub local: SocketAddr,
+    /// The peer's address and port as we see it.
+    pub remote: SocketAddr,
+    /// We are behind a NAT.
+    pub local_nat: bool,
+    /// The peer is behind a NAT, or says so to have its ESP encapsulated.
+    pub remote_nat: bool,
+}
+
+/// The answer to the peer's last request, byte for byte.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct StoredResponse {
+    /// Message ID.
+    pub id: u32,
+    /// The whole message.
+    pub message: Vec<u8>,
+}
+
+/// Our request that has no answer yet.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct StoredRequest {
+    /// Message ID.
+    pub id: u32,
+    /// The whole message: what a new owner retransmits.
+    pub message: Vec<u8>,
+    /// What the response is needed for.
+    pub continuation: Continuation,
+}
+
+/// How an exchange of ours goes on when its response arrives.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Continuation {
+    /// A check whether the peer lives.
+    Liveness,
+    /// The delete of the IKE SA.
+    DeleteIke,
+    /// The delete of Child SAs, by the SPIs at which we receive.
+    DeleteChildren(Vec<EspSpi>),
+    /// A new or rekeyed Child SA.
+    CreateChild(Box<CreateChild>),
+    /// A rekey of the IKE SA.
+    RekeyIke(Box<RekeyIke>),
+}
+
+/// Our private half of a key exchange.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PrivateValue {
+    /// The group.
+    pub group: Group,
+    /// The private value.
+    pub value: SecretBytes,
+}
+
+/// What we offered for a Child SA.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ChildOffer {
+    /// Name of the configured child.
+    pub child: String,
+    /// The SPI at which we want to receive.
+    pub spi: EspSpi,
+    /// The proposals as they were sent.
+    pub proposals: SecurityAssociation,
+    /// Our traffic selectors as they were sent.
+    pub local: Vec<TrafficSelector>,
+    /// The peer's traffic selectors as they were sent.
+    pub remote: Vec<TrafficSelector>,
+    /// USE_TRANSPORT_MODE was sent.
+    pub transport: bool,
+}
+
+/// A CREATE_CHILD_SA of ours for a Child SA.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CreateChild {
+    /// What we offered.
+    pub offer: ChildOffer,
+    /// The Child SA to be replaced, by the SPI at which we receive.
+    pub rekeys: Option<EspSpi>,
+    /// Our nonce.
+    pub nonce: Vec<u8>,
+    /// Our half of the key exchange, with PFS.
+    pub private: Option<PrivateValue>,
+    /// The epoch in which nonce and private value were drawn.
+    pub born: Epoch,
+    /// The peer has rekeyed the same Child SA meanwhile.
+    pub collision: Option<ChildCollision>,
+}
+
+/// What the peer's side of a simultaneous rekey of a Child SA has made (RFC 7296 section 2.8.1).
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ChildCollision {
+    /// The Child SA that the peer's request created, by the SPI at which we receive.
+    pub spi: EspSpi,
+    /// The lower of the two nonces of the peer's exchange.
+    pub lower_nonce: Vec<u8>,
+}
+
+/// A CREATE_CHILD_SA of ours for the IKE SA itself.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RekeyIke {
+    /// Our SPI of the new SA.
+    pub id: IkeSaId,
+    /// The proposals as they were sent.
+    pub proposals: SecurityAssociation,
+    /// Our nonce.
+    pub nonce: Vec<u8>,
+    /// Our half of the key exchange.
+    pub private: PrivateValue,
+    /// The epoch in which nonce and private value were drawn.
+    pub born: Epoch,
+    /// The peer has rekeyed the IKE SA meanwhile.
+    pub collision: Option<IkeCollision>,
+}
+
+/// What the peer's side of a simultaneous rekey of the IKE SA has made (RFC 7296 section 2.8.2).
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct IkeCollision {
+    /// The IKE SA that the peer's request created.
+    pub id: IkeSaId,
+    /// The lower of the two nonces of the peer's exchange.
+    pub lower_nonce: Vec<u8>,
+}
+
+/// Where an IKE SA stands in its life.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum IkePhase {
+    /// In use.
+    Established,
+    /// The product of a simultaneous rekey that is not decided yet; it has no Child SAs.
+    Undecided,
+    /// Replaced by a rekey; it only waits to be deleted.
+    Superseded {
+        /// We have to send the delete; otherwise the peer has to.
+        by_us: bool,
+        /// When.
+        since: Timestamp,
+    },
+}
+
+/// Where a Child SA stands in its life.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum ChildPhase {
+    /// In use.
+    Active,
+    /// Replaced by a rekey; it only waits to be deleted.
+    Superseded {
+        /// We have to send the delete; otherwise the peer has to.
+        by_us: bool,
+        /// When.
+        since: Timestamp,
+    },
+}
+
+/// A Child SA of an IKE SA.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ChildLink {
+    /// The SPI at which we receive, the name of the Child SA.
+    pub spi: EspSpi,
+    /// Where it stands.
+    pub phase: ChildPhase,
+    /// Its outbound half is in use (RFC 7296 section 2.8: the responder of a rekey may wait).
+    pub outbound: bool,
+}
+
+/// What changes during the life of an IKE SA.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct IkeMutable {
+    /// Where it stands.
+    pub phase: IkePhase,
+    /// The message ID of our next request.
+    pub next_request: u32,
+    /// The message ID that the peer's next request must have. Empty INFORMATIONAL requests are not
+    /// stored, so the peer may be ahead of it.
+    pub expected_request: u32,
+    /// The window that the peer has granted us (RFC 7296 section 2.3), from 1.
+    pub peer_window: u32,
+    /// Our answer to the peer's last request that changed state.
+    pub last_response: Option<StoredResponse>,
+    /// Our request without answer.
+    pub outstanding: Option<StoredRequest>,
+    /// Addresses and NAT.
+    pub addresses: IkeAddresses,
+    /// The Child SAs.
+    pub children: Vec<ChildLink>,
+}
+
+/// A half-open IKE SA, mirrored to the backups.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub enum HalfOpen {
+    /// The peer has begun.
+    Responder(Box<HalfOpenResponder>),
+    /// We have begun.
+    Initiator(Box<HalfOpenInitiator>),
+}
+
+/// A half-open IKE SA whose IKE_SA_INIT we have answered.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct HalfOpenResponder {
+    /// Our SPI.
+    pub id: IkeSaId,
+    /// Both SPIs.
+    pub spis: IkeSpis,
+    /// When the request came.
+    pub created: Timestamp,
+    /// The epoch in which our nonce and private value were drawn.
+    pub born: Epoch,
+    /// Addresses and NAT.
+    pub addresses: IkeAddresses,
+    /// What was chosen.
+    pub algorithms: IkeAlgorithms,
+    /// Our half of the key exchange.
+    pub private: PrivateValue,
+    /// The peer's half.
+    pub peer_public: Vec<u8>,
+    /// Ni
+    pub initiator_nonce: Vec<u8>,
+    /// Nr
+    pub responder_nonce: Vec<u8>,
+    /// The IKE_SA_INIT request, which the peer's AUTH covers.
+    pub request: Vec<u8>,
+    /// The IKE_SA_INIT response, which our AUTH covers.
+    pub response: Vec<u8>,
+}
+
+/// A half-open IKE SA that we initiate.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct HalfOpenInitiator {
+    /// Our SPI.
+    pub id: IkeSaId,
+    /// When the first request was made.
+    pub created: Timestamp,
+    /// The epoch in which our nonce and private value were drawn.
+    pub born: Epoch,
+    /// Name of the configured connection.
+    pub connection: String,
+    /// Name of the configured child that comes with the IKE_AUTH.
+    pub child: String,
+    /// Addresses and NAT, as far as known.
+    pub addresses: IkeAddresses,
+    /// Our half of the key exchange.
+    pub private: PrivateValue,
+    /// Ni
+    pub nonce: Vec<u8>,
+    /// The IKE_SA_INIT request as sent last.
+    pub request: Vec<u8>,
+    /// The cookie that the responder wants to see.
+    pub cookie: Vec<u8>,
+    /// How often the request has been changed (cookie, other group).
+    pub restarts: u8,
+    /// Set once the IKE_SA_INIT response has come.
+    pub auth: Option<HalfOpenAuth>,
+}
+
+/// The IKE_AUTH that we have sent.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct HalfOpenAuth {
+    /// Both SPIs.
+    pub spis: IkeSpis,
+    /// What the responder chose.
+    pub algorithms: IkeAlgorithms,
+    /// The keys.
+    pub keys: IkeKeys,
+    /// Nr
+    pub responder_nonce: Vec<u8>,
+    /// The IKE_SA_INIT response, which the peer's AUTH covers.
+    pub response: Vec<u8>,
+    /// The IKE_AUTH request as sent.
+    pub message: Vec<u8>,
+    /// What we offered for the first Child SA.
+    pub offer: ChildOffer,
+}
