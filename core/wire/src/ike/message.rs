@@ -199,24 +199,34 @@ fn parse_link<'a>(reader: &mut Reader<'a>) -> Result<Link<'a>, ParseError> {
     })
 }
 
+/// A chain as it was read.
+struct Chain {
+    payloads: Vec<Payload>,
+    /// The type of the first payload inside an Encrypted payload at the end, and the length of the
+    /// latter's body.
+    encrypted: Option<(PayloadType, usize)>,
+}
+
 /// Reads a chain of payloads until its end or until an Encrypted payload, which must be the last.
-/// Also gives the type of the first payload inside the latter, and the length of its body.
-fn parse_links(
-    first: PayloadType,
-    bytes: &[u8],
-) -> Result<(Vec<Payload>, Option<(PayloadType, usize)>), ParseError> {
+fn parse_links(first: PayloadType, bytes: &[u8]) -> Result<Chain, ParseError> {
     let mut reader = Reader::new("payload chain", bytes);
     let mut payloads = Vec::new();
     let mut kind = first;
-    for _ in 0..MAX_PAYLOADS {
+    for _ in 0..=MAX_PAYLOADS {
         if kind == PayloadType::NONE {
             reader.finish()?;
-            return Ok((payloads, None));
+            return Ok(Chain {
+                payloads,
+                encrypted: None,
+            });
         }
         let link = parse_link(&mut reader)?;
         if kind == PayloadType::ENCRYPTED {
             reader.finish()?;
-            return Ok((payloads, Some((link.next, link.body.len()))));
+            return Ok(Chain {
+                payloads,
+                encrypted: Some((link.next, link.body.len())),
+            });
         }
         match Payload::parse_body(kind, link.body)? {
             Some(payload) => payloads.push(payload),
@@ -224,9 +234,6 @@ fn parse_links(
             None => {}
         }
         kind = link.next;
-    }
-    if kind == PayloadType::NONE && reader.is_empty() {
-        return Ok((payloads, None));
     }
     Err(ParseError::Value("number of payloads"))
 }
@@ -238,9 +245,10 @@ fn parse_links(
 /// `Critical` for an unknown payload with the critical bit; otherwise names the field that is
 /// wrong. An Encrypted payload inside another is refused.
 pub fn parse_chain(first: PayloadType, bytes: &[u8]) -> Result<Vec<Payload>, ParseError> {
-    match parse_links(first, bytes)? {
-        (payloads, None) => Ok(payloads),
-        (_, Some(_)) => Err(ParseError::Value("Encrypted payload inside another")),
+    let chain = parse_links(first, bytes)?;
+    match chain.encrypted {
+        None => Ok(chain.payloads),
+        Some(_) => Err(ParseError::Value("Encrypted payload inside another")),
     }
 }
 
@@ -295,15 +303,14 @@ impl Message {
     /// critical bit; otherwise names the field that is wrong.
     pub fn parse(bytes: &[u8]) -> Result<Message, ParseError> {
         let (header, first) = Header::parse(bytes)?;
-        let chain = &bytes[HEADER_LENGTH..];
-        let (payloads, inside) = parse_links(first, chain)?;
-        let encrypted = inside.map(|(first, length)| Encrypted {
-            first,
-            body_at: bytes.len().saturating_sub(length),
+        let chain = parse_links(first, &bytes[HEADER_LENGTH..])?;
+        let encrypted = chain.encrypted.map(|(first, length)| {
+            let body_at = bytes.len().saturating_sub(length);
+            Encrypted { first, body_at }
         });
         Ok(Message {
             header,
-            payloads,
+            payloads: chain.payloads,
             encrypted,
         })
     }
