@@ -11,6 +11,7 @@ pub mod cluster;
 pub mod error;
 pub mod esp;
 pub mod fabric;
+pub mod handover;
 pub mod id;
 pub mod ike;
 pub mod ip;

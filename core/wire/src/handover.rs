@@ -1,0 +1,111 @@
+//! What a frozen owner hands to its successor in a transfer: exact windows and counters of the SAs
+//! that had traffic in its epoch, and the connections. Opaque to the cluster, sealed by nobody: it
+//! travels on the control connection, which is encrypted, and contains no key.
+
+use crate::ParseError;
+use crate::cluster::ConnectionUpdate;
+use crate::id::EspSpi;
+use serde::{Deserialize, Serialize};
+
+/// First byte of the encoding; raised when the layout changes.
+const VERSION: u8 = 1;
+
+/// The replay window of an inbound SA (RFC 4303 section 3.4.3), exact.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct WindowImage {
+    /// Highest sequence number received, extended to 64 bits; 0 for none.
+    pub edge: u64,
+    /// Which were received. Bit `n % 64` of word `n / 64` stands for sequence number `edge - n`.
+    pub received: Vec<u64>,
+}
+
+/// One pair of SAs.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SaImage {
+    /// The inbound SPI, which names the pair.
+    pub spi_in: EspSpi,
+    /// The outbound sequence number that comes next.
+    pub next_sequence: u64,
+    /// The confirmed block.
+    pub block: u32,
+    /// Whether it is the one that sends for its selectors.
+    pub outbound_active: bool,
+    /// The inbound window.
+    pub window: WindowImage,
+}
+
+/// One VIP. The parts of several workers are merged by appending.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Handover {
+    /// SAs that had traffic in the old owner's epoch.
+    pub sas: Vec<SaImage>,
+    /// All live connections.
+    pub connections: Vec<ConnectionUpdate>,
+}
+
+impl Handover {
+    /// Adds another worker's part.
+    pub fn merge(&mut self, part: Handover) {
+        self.sas.extend(part.sas);
+        self.connections.extend(part.connections);
+    }
+
+    /// The bytes for the successor.
+    #[must_use]
+    pub fn encode(&self) -> Vec<u8> {
+        postcard::to_allocvec(&(VERSION, self)).expect("plain values always serialise into memory")
+    }
+
+    /// Reads what [`Handover::encode`] wrote.
+    ///
+    /// # Errors
+    /// When the version is unknown, or the bytes are no handover.
+    pub fn decode(bytes: &[u8]) -> Result<Handover, ParseError> {
+        match bytes.first() {
+            None => return Err(ParseError::Truncated("handover")),
+            Some(&VERSION) => {}
+            Some(&version) => {
+                return Err(ParseError::Version {
+                    what: "handover",
+                    version: version.into(),
+                });
+            }
+        }
+        match postcard::take_from_bytes(&bytes[1..]) {
+            Ok((handover, [])) => Ok(handover),
+            Ok(_) => Err(ParseError::Length("handover")),
+            Err(_) => Err(ParseError::Value("handover")),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_handover_survives_the_round_trip_and_a_cut_one_is_refused() {
+        let handover = Handover {
+            sas: vec![SaImage {
+                spi_in: EspSpi(0x100),
+                next_sequence: 1 << 40,
+                block: 3,
+                outbound_active: true,
+                window: WindowImage {
+                    edge: 77,
+                    received: vec![u64::MAX; 16],
+                },
+            }],
+            connections: Vec::new(),
+        };
+        let bytes = handover.encode();
+        assert_eq!(Handover::decode(&bytes), Ok(handover));
+        for end in 0..bytes.len() {
+            assert!(Handover::decode(&bytes[..end]).is_err(), "cut at {end}");
+        }
+        assert!(matches!(
+            Handover::decode(&[9, 0, 0]),
+            Err(ParseError::Version { version: 9, .. })
+        ));
+    }
+}
