@@ -15,6 +15,16 @@ impl SecretBytes {
         SecretBytes(bytes)
     }
 
+    /// Serialises `value` behind `header`. No copy of the bytes is left behind: the buffer is made
+    /// large enough before they are written.
+    pub(crate) fn collect<T: Serialize>(header: Vec<u8>, value: &T) -> SecretBytes {
+        let serialised = postcard::experimental::serialized_size(value).unwrap_or(0);
+        let mut bytes = Vec::with_capacity(header.len() + serialised);
+        bytes.extend_from_slice(&header);
+        let bytes = postcard::to_extend(value, bytes);
+        SecretBytes(bytes.expect("memory takes any value whose lengths are known"))
+    }
+
     /// The bytes themselves, for the crypto library alone.
     #[must_use]
     pub fn expose(&self) -> &[u8] {
