@@ -1,2 +1,3 @@
-//! to be filled.
+//! The `vipsec` program.
+
 fn main() {}

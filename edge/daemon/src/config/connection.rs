@@ -1,0 +1,361 @@
+//! `[[vip.connection]]` and its children: who may connect, how, and to what.
+
+use super::address::{AddressRange, Selector};
+use super::file::{self, OneOrMany};
+use super::mistake::Mistakes;
+use super::node::choice;
+use super::proposal::{self, EspProposal, IkeProposal};
+use std::collections::BTreeSet;
+use std::net::IpAddr;
+use std::path::Path;
+use std::time::Duration;
+use toml::Spanned;
+use vipsec_wire::ike::Identity;
+use vipsec_wire::secret::SecretBytes;
+
+/// Reads the file of a pre-shared key, or says what is wrong with it.
+pub(super) type ReadPsk<'a> = &'a dyn Fn(&Path) -> Result<SecretBytes, String>;
+
+/// A kind of peer.
+#[derive(Debug, Clone)]
+pub struct Connection {
+    /// Its name, unique within the VIP.
+    pub name: String,
+    /// Who we are to it; absent means the VIP's address.
+    pub local_id: Option<Identity>,
+    /// Who it must be; absent means anybody with the key.
+    pub remote_id: Option<Identity>,
+    /// The pre-shared key.
+    pub psk: SecretBytes,
+    /// From where it may come, and where to it is initiated; empty means from anywhere.
+    pub remote: Vec<IpAddr>,
+    /// In order of preference.
+    pub proposals: Vec<IkeProposal>,
+    /// Names of the pools that it is given addresses from.
+    pub pools: Vec<String>,
+    /// Name servers that it is told.
+    pub dns: Vec<IpAddr>,
+    /// Whether we begin, as soon as we own the VIP.
+    pub initiate: bool,
+    /// Whether we ask for an address when we begin.
+    pub request_address: bool,
+    /// Silence after which a liveness check is sent, 1 s to 1 day.
+    pub dpd: Duration,
+    /// Age at which the IKE SA is rekeyed, before jitter; 1 minute to 30 days.
+    pub rekey: Duration,
+    /// At least one.
+    pub children: Vec<Child>,
+}
+
+/// What may flow.
+#[derive(Debug, Clone)]
+pub struct Child {
+    /// Its name, unique within the connection.
+    pub name: String,
+    /// Tunnel or transport.
+    pub mode: Mode,
+    /// Our side; at least one.
+    pub local: Vec<Selector>,
+    /// The peer's side; at least one.
+    pub remote: Vec<Selector>,
+    /// In order of preference.
+    pub proposals: Vec<EspProposal>,
+    /// Age at which it is rekeyed, before jitter; 10 s to 30 days.
+    pub rekey: Duration,
+    /// Bytes in one direction after which it is rekeyed.
+    pub rekey_bytes: Option<u64>,
+    /// Packets in one direction after which it is rekeyed.
+    pub rekey_packets: Option<u64>,
+    /// Packets, 32 to 8192.
+    pub replay_window: u32,
+}
+
+/// How packets are carried (RFC 4301 section 3.2).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Mode {
+    /// Whole packets inside new ones.
+    Tunnel,
+    /// The payload alone, between the two ends.
+    Transport,
+}
+
+/// A pool of addresses for peers.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Pool {
+    /// Its name, unique within the VIP.
+    pub name: String,
+    /// What it gives away.
+    pub range: AddressRange,
+}
+
+/// Checks the connections of a VIP; pools that they write in place are added to `pools`.
+pub(super) fn connections(
+    raw: &[file::Connection],
+    pools: &mut Vec<Pool>,
+    read_psk: ReadPsk<'_>,
+    mistakes: &mut Mistakes,
+) -> Vec<Connection> {
+    let mut names = BTreeSet::new();
+    for connection in raw {
+        unique(&connection.head.name, "connection", &mut names, mistakes);
+    }
+    raw.iter()
+        .filter_map(|raw| connection(raw, pools, read_psk, mistakes))
+        .collect()
+}
+
+fn connection(
+    raw: &file::Connection,
+    pools: &mut Vec<Pool>,
+    read_psk: ReadPsk<'_>,
+    mistakes: &mut Mistakes,
+) -> Option<Connection> {
+    let head = &raw.head;
+    let remote = head
+        .remote
+        .as_ref()
+        .map(|text| remote(text, mistakes))
+        .unwrap_or_default();
+    if head.initiate && remote.is_empty() {
+        mistakes.at(
+            raw.span.clone(),
+            "`initiate` needs to know where to; allowed is `remote = \"ADDRESS\"`",
+        );
+    }
+    let psk = psk(raw, read_psk, mistakes);
+    let local_id = head
+        .local_id
+        .as_ref()
+        .map(|text| mistakes.parse(text, identity));
+    let remote_id = head
+        .remote_id
+        .as_ref()
+        .map(|text| mistakes.parse(text, identity));
+    let proposals = mistakes.parse_each(&head.proposals, proposal::ike);
+    let dns = mistakes.parse_each(&head.dns, ip_address);
+    let pools = pool_names(head, pools, mistakes);
+    let has_dynamic_peer = !pools.is_empty() || head.request_address;
+    let children = children(raw, has_dynamic_peer, mistakes);
+    Some(Connection {
+        name: head.name.get_ref().clone(),
+        local_id: local_id.flatten(),
+        remote_id: remote_id.flatten(),
+        psk: psk?,
+        remote,
+        proposals: if head.proposals.is_empty() {
+            proposal::default_ike()
+        } else {
+            proposals
+        },
+        pools,
+        dns,
+        initiate: head.initiate,
+        request_address: head.request_address,
+        dpd: Duration::from_secs(mistakes.number(head.dpd_s.as_ref(), 1..=86_400, 30)),
+        rekey: Duration::from_secs(mistakes.number(head.rekey_s.as_ref(), 10..=2_592_000, 14_400)),
+        children,
+    })
+}
+
+fn psk(
+    raw: &file::Connection,
+    read_psk: ReadPsk<'_>,
+    mistakes: &mut Mistakes,
+) -> Option<SecretBytes> {
+    match (&raw.head.psk, &raw.head.psk_file) {
+        (Some(text), None) => mistakes.parse(text, crate::keys::psk_from_text),
+        (None, Some(path)) => match read_psk(path.get_ref()) {
+            Ok(psk) => Some(psk),
+            Err(why) => {
+                mistakes.at(path.span(), why);
+                None
+            }
+        },
+        (Some(_), Some(path)) => {
+            mistakes.at(
+                path.span(),
+                "`psk` and `psk_file` are both given; allowed is one of them",
+            );
+            None
+        }
+        (None, None) => {
+            mistakes.at(
+                raw.span.clone(),
+                "a pre-shared key is missing; allowed is `psk` or `psk_file`",
+            );
+            None
+        }
+    }
+}
+
+fn remote(text: &Spanned<OneOrMany>, mistakes: &mut Mistakes) -> Vec<IpAddr> {
+    let list = match text.get_ref() {
+        OneOrMany::One(any) if any == "any" => return Vec::new(),
+        OneOrMany::One(one) => std::slice::from_ref(one),
+        OneOrMany::Many(many) => many.as_slice(),
+    };
+    if list.is_empty() {
+        mistakes.at(text.span(), "no address; allowed is \"any\" or addresses");
+    }
+    let parse = |one: &String| match ip_address(one) {
+        Ok(address) => Some(address),
+        Err(why) => {
+            mistakes.at(text.span(), format!("{why}, or \"any\" alone"));
+            None
+        }
+    };
+    list.iter().filter_map(parse).collect()
+}
+
+/// The pools a connection names. A range written in the place of a name becomes a pool of its own.
+fn pool_names(
+    head: &file::ConnectionHead,
+    pools: &mut Vec<Pool>,
+    mistakes: &mut Mistakes,
+) -> Vec<String> {
+    let Some(text) = &head.pool else {
+        return Vec::new();
+    };
+    let list = match text.get_ref() {
+        OneOrMany::One(one) => std::slice::from_ref(one),
+        OneOrMany::Many(many) => many.as_slice(),
+    };
+    for name in list {
+        if pools.iter().any(|pool| pool.name == *name) {
+            continue;
+        }
+        match name.parse::<AddressRange>() {
+            Ok(range) => pools.push(Pool {
+                name: name.clone(),
+                range,
+            }),
+            Err(_) => mistakes.at(
+                text.span(),
+                format!(
+                    "pool {name:?} does not exist; allowed is {}",
+                    allowed_pools(pools)
+                ),
+            ),
+        }
+    }
+    list.to_vec()
+}
+
+fn allowed_pools(pools: &[Pool]) -> String {
+    let mut allowed: Vec<String> = pools
+        .iter()
+        .map(|pool| format!("{:?}", pool.name))
+        .collect();
+    allowed.push("a range such as \"10.77.0.10-10.77.0.250\"".to_owned());
+    allowed.join(", ")
+}
+
+fn children(raw: &file::Connection, dynamic: bool, mistakes: &mut Mistakes) -> Vec<Child> {
+    if raw.children.is_empty() {
+        mistakes.at(raw.span.clone(), "a connection without child carries nothing; it needs at least one `[[vip.connection.child]]`");
+    }
+    let mut names = BTreeSet::new();
+    for child in &raw.children {
+        match &child.get_ref().name {
+            Some(name) => unique(name, "child", &mut names, mistakes),
+            None if raw.children.len() > 1 => mistakes.at(
+                child.span(),
+                "`name` is missing; it must be given when there are several children",
+            ),
+            None => {}
+        }
+    }
+    let default_name = raw.head.name.get_ref();
+    raw.children
+        .iter()
+        .map(|raw| child(raw, default_name, dynamic, mistakes))
+        .collect()
+}
+
+fn child(
+    section: &Spanned<file::Child>,
+    default_name: &str,
+    dynamic: bool,
+    mistakes: &mut Mistakes,
+) -> Child {
+    let raw = section.get_ref();
+    let modes = [("tunnel", Mode::Tunnel), ("transport", Mode::Transport)];
+    let mode = raw.mode.as_ref();
+    let mode = mode.and_then(|text| mistakes.parse(text, |text| choice(text, "mode", &modes)));
+    let mode = mode.unwrap_or(Mode::Tunnel);
+    let local = mistakes.parse_each(raw.local.get_ref(), |text| text.parse());
+    if raw.local.get_ref().is_empty() {
+        mistakes.at(
+            raw.local.span(),
+            "no selector; allowed are prefixes, ranges and \"dynamic\"",
+        );
+    }
+    let remote = match &raw.remote {
+        Some(list) if list.get_ref().is_empty() => {
+            mistakes.at(
+                list.span(),
+                "no selector; allowed are prefixes, ranges and \"dynamic\"",
+            );
+            Vec::new()
+        }
+        Some(list) => mistakes.parse_each(list.get_ref(), |text| text.parse()),
+        None => {
+            if !dynamic && mode == Mode::Tunnel {
+                mistakes.at(section.span(), "`remote` is missing; without a pool it must be given, as prefixes or \"dynamic\"");
+            }
+            vec![Selector::Dynamic]
+        }
+    };
+    let proposals = mistakes.parse_each(&raw.proposals, proposal::esp);
+    Child {
+        name: raw
+            .name
+            .as_ref()
+            .map_or_else(|| default_name.to_owned(), |name| name.get_ref().clone()),
+        mode,
+        local,
+        remote,
+        proposals: if raw.proposals.is_empty() {
+            proposal::default_esp()
+        } else {
+            proposals
+        },
+        rekey: Duration::from_secs(mistakes.number(raw.rekey_s.as_ref(), 5..=2_592_000, 3600)),
+        rekey_bytes: limit(raw.rekey_bytes.as_ref(), 1 << 20, mistakes),
+        rekey_packets: limit(raw.rekey_packets.as_ref(), 1000, mistakes),
+        replay_window: mistakes.number(raw.replay_window.as_ref(), 32..=8192, 1024),
+    }
+}
+
+fn limit(value: Option<&file::Number>, least: u64, mistakes: &mut Mistakes) -> Option<u64> {
+    value.map(|value| mistakes.number(Some(value), least..=i64::MAX.unsigned_abs(), least))
+}
+
+/// Notes a name that is empty or was there before.
+pub(super) fn unique(
+    name: &file::Text,
+    what: &str,
+    seen: &mut BTreeSet<String>,
+    mistakes: &mut Mistakes,
+) {
+    let text = name.get_ref();
+    if text.is_empty() || text.len() > 64 || text.chars().any(char::is_control) {
+        let why = format!("{text:?} is no name; allowed are 1 to 64 printable characters");
+        mistakes.at(name.span(), why);
+    } else if !seen.insert(text.clone()) {
+        let why = format!("{what} {text:?} is there twice; allowed is a name of its own for each");
+        mistakes.at(name.span(), why);
+    }
+}
+
+fn identity(text: &str) -> Result<Identity, String> {
+    text.parse::<Identity>().map_err(|_| format!(
+        "{text:?} is no identity; allowed is an address, a name as \"gw.example.org\", \"user@example.org\", or \"keyid:…\""
+    ))
+}
+
+pub(super) fn ip_address(text: &str) -> Result<IpAddr, String> {
+    text.parse().map_err(|_| {
+        format!("{text:?} is no IP address; allowed is \"192.0.2.10\" or \"2001:db8::1\"")
+    })
+}

@@ -1,0 +1,338 @@
+//! Tests of the configuration as a whole: the examples, and mistakes with their places.
+
+use super::mistake::Mistake;
+use super::*;
+use std::time::Duration;
+use vipsec_wire::ike::Identity;
+
+const EXAMPLE: &str = include_str!("../../examples/vipsec.toml");
+const SINGLE: &str = include_str!("../../examples/single-gateway.toml");
+
+fn parse(source: &str) -> Result<Config, ConfigError> {
+    let read_psk = |_: &Path| Ok(SecretBytes::from(&b"a pre-shared key"[..]));
+    Config::parse(source, Path::new("test.toml"), &read_psk)
+}
+
+fn mistakes(source: &str) -> Vec<Mistake> {
+    match parse(source) {
+        Err(ConfigError::Mistakes { mistakes, .. }) => mistakes,
+        other => panic!("expected mistakes, got {other:?}"),
+    }
+}
+
+/// The mistakes of the annotated example after one change.
+fn after(from: &str, to: &str) -> Vec<Mistake> {
+    assert!(EXAMPLE.contains(from), "{from:?} is not in the example");
+    mistakes(&EXAMPLE.replacen(from, to, 1))
+}
+
+#[test]
+fn the_annotated_example_says_what_it_means() {
+    let config = parse(EXAMPLE).expect("no mistakes");
+    assert_eq!(config.node.name.as_str(), "a");
+    assert_eq!(config.members.len(), 3);
+    assert_eq!(config.timers.heartbeat, Duration::from_millis(50));
+    let vip = &config.vips[0];
+    assert!(config.is_candidate_for(vip));
+    assert_eq!(vip.candidates[0].node.as_str(), "a");
+    let protected: Vec<String> = vip.protected.iter().map(ToString::to_string).collect();
+    assert_eq!(protected, ["10.8.0.0/16", "10.77.0.0/24"]);
+    let road = &vip.connections[0];
+    assert_eq!(
+        road.local_id,
+        Some(Identity::Email("gw@example.org".into()))
+    );
+    assert_eq!(
+        (road.proposals.len(), road.pools.as_slice()),
+        (2, &["clients".to_owned()][..])
+    );
+    assert_eq!(vip.connections[1].remote[0].to_string(), "198.51.100.7");
+    assert_eq!(vip.services[0].targets.len(), 2);
+    assert_eq!(vip.services[0].check.expect("a check").port, 80);
+}
+
+#[test]
+fn the_example_leaves_no_key_unsaid() {
+    let all = include_str!("file.rs").lines().filter_map(|line| {
+        let (name, kind) = line.trim().strip_prefix("pub(super) ")?.split_once(": ")?;
+        let plain = !kind.contains("Vec<Vip>") && !name.contains(' ');
+        let nested = ["span", "head", "node", "store", "members", "vips"].contains(&name)
+            || ["pools", "connections", "services", "children"].contains(&name);
+        (plain && !nested).then(|| name.to_owned())
+    });
+    for key in all {
+        let said = [format!("{key} = "), format!("[{key}]"), format!(".{key}]")];
+        assert!(
+            said.iter().any(|form| EXAMPLE.contains(form.as_str())),
+            "{key} is not annotated"
+        );
+    }
+}
+
+#[test]
+fn a_single_gateway_needs_no_more_than_twenty_lines() {
+    assert!(SINGLE.lines().count() <= 20);
+    let config = parse(SINGLE).expect("no mistakes");
+    assert_eq!(config.members.len(), 1);
+    assert!(config.members[0].candidate && config.members[0].target);
+    let vip = &config.vips[0];
+    assert_eq!(vip.candidates.len(), 1);
+    assert_eq!(vip.pools[0].range.last().to_string(), "10.77.0.250");
+    assert_eq!(vip.connections[0].children[0].name, "road");
+    assert!(
+        vip.protected
+            .iter()
+            .all(|prefix| prefix.address().to_string().starts_with("10.77."))
+    );
+    assert_eq!(
+        config.store.expect("a store").path.to_str(),
+        Some("/var/lib/vipsec/store.db")
+    );
+}
+
+#[test]
+fn a_mistake_is_placed_and_says_what_is_allowed() {
+    let found = after("kind = \"sqlite\"", "kind = \"etcd\"");
+    let line = EXAMPLE
+        .lines()
+        .position(|line| line.starts_with("kind"))
+        .expect("there")
+        + 1;
+    assert_eq!((found[0].line, found[0].column), (line, 8));
+    assert_eq!(
+        found[0].text,
+        "store \"etcd\" does not exist; allowed is \"sqlite\""
+    );
+    let error =
+        parse(&EXAMPLE.replace("heartbeat_ms = 50", "heartbeat_ms = 5")).expect_err("out of range");
+    assert_eq!(
+        error.to_string(),
+        "test.toml:23:16: 5 is out of range; allowed is 10 to 10000"
+    );
+}
+
+#[test]
+fn several_mistakes_are_told_at_once() {
+    let source = EXAMPLE
+        .replace("workers = 1 ", "workers = 0 ")
+        .replace("lost_after = 3", "lost_afer = 3")
+        .replace("takeback = \"manual\"", "takeback = \"never\"")
+        .replace("aes128-sha256-modp2048", "3des-sha1-modp1024")
+        .replace("{ node = \"t1\" }", "{ node = \"t9\" }");
+    let found = mistakes(&source);
+    let texts: Vec<&str> = found.iter().map(|mistake| mistake.text.as_str()).collect();
+    assert_eq!(texts.len(), 5, "{texts:#?}");
+    assert!(texts[0].starts_with("0 is out of range"));
+    assert!(
+        texts[1].starts_with("unknown key `lost_afer`; allowed is `heartbeat_ms`, `lost_after`")
+    );
+    assert!(texts[2].contains("allowed is \"auto\", \"manual\""));
+    assert!(texts[3].contains("3des is refused"));
+    assert!(texts[4].contains("allowed is \"a\", \"b\", \"t1\""));
+    assert!(found.is_sorted_by_key(|mistake| mistake.line));
+}
+
+#[test]
+fn every_kind_of_mistake_has_its_answer() {
+    for (from, to, answer) in [
+        (
+            "name = \"a\"    ",
+            "name = \"A\"    ",
+            "is no node name; allowed are",
+        ),
+        (
+            "name = \"a\"    ",
+            "name = \"z\"    ",
+            "is not among the members; allowed is \"a\", \"b\", \"t1\"",
+        ),
+        (
+            "name = \"a\"    ",
+            "nam = \"a\"    ",
+            "unknown key `nam`; allowed is `name`",
+        ),
+        (
+            "[node]",
+            "[nodes]",
+            "unknown key `nodes`; allowed is `node`",
+        ),
+        (
+            "key = \"/etc/vipsec/store.key\"",
+            "",
+            "`key` is missing; it must be given here",
+        ),
+        (
+            "control = \"10.1.0.3:7400\"",
+            "control = \"10.1.0.3\"",
+            "is no address with a port; allowed is",
+        ),
+        (
+            "control = \"10.1.0.3:7400\"",
+            "control = \"10.1.0.2:7400\"",
+            "is given to two members",
+        ),
+        (
+            "public_key = \"PUAX",
+            "public_key = \"xxPUAX",
+            "is no public key; allowed is",
+        ),
+        (
+            "roles = [\"target\"]",
+            "roles = [\"boss\"]",
+            "allowed is \"candidate\", \"target\"",
+        ),
+        ("rank = 50", "rank = 100", "rank 100 is given twice"),
+        ("rank = 50", "rank = 255", "allowed is 1 to 254"),
+        (
+            "node = \"b\", rank",
+            "node = \"t1\", rank",
+            "no member with the role \"candidate\"; allowed is \"a\", \"b\"",
+        ),
+        ("interface = \"out0\"", "", "`interface` is missing"),
+        (
+            "interface = \"out0\"",
+            "interface = \"a/b\"",
+            "is no interface name; allowed",
+        ),
+        (
+            "address = \"192.0.2.10\"",
+            "address = \"224.0.0.1\"",
+            "cannot be a VIP; allowed is",
+        ),
+        (
+            "protected = [\"10.77.0.0/24\"]",
+            "protected = [\"10.77.0.1/24\"]",
+            "has host bits; allowed is \"10.77.0.0/24\"",
+        ),
+        (
+            "pool = \"clients\"",
+            "pool = \"klients\"",
+            "pool \"klients\" does not exist; allowed is \"clients\"",
+        ),
+        (
+            "psk_file = \"/etc/vipsec/road.psk\"",
+            "",
+            "a pre-shared key is missing; allowed is `psk` or `psk_file`",
+        ),
+        (
+            "psk_file = \"/etc/vipsec/road.psk\"",
+            "psk = \"\"",
+            "is empty; allowed",
+        ),
+        (
+            "remote = \"198.51.100.7\"",
+            "",
+            "needs to know where to; allowed is",
+        ),
+        (
+            "mode = \"tunnel\"",
+            "mode = \"tunel\"",
+            "allowed is \"tunnel\", \"transport\"",
+        ),
+        (
+            "remote = [\"10.8.0.0/16\"]",
+            "",
+            "`remote` is missing; without a pool",
+        ),
+        (
+            "local = [\"10.3.0.0/24\"]",
+            "local = []",
+            "no selector; allowed are",
+        ),
+        (
+            "port = 80 ",
+            "",
+            "the port is missing; allowed is `port = 80`",
+        ),
+        (
+            "port = 80 ",
+            "port = \"80\" ",
+            "wrong type: string; allowed is an integer",
+        ),
+        (
+            "method = \"round-robin\"",
+            "method = \"random\"",
+            "allowed is \"round-robin\", \"weighted\", \"hash\"",
+        ),
+        (
+            "level = \"info\"",
+            "level = \"loud\"",
+            "allowed is \"error\", \"warn\"",
+        ),
+        (
+            "[[vip.service]]",
+            "[vip.service]",
+            "allowed is `[[…service]]`",
+        ),
+        (
+            "[[vip]]\n",
+            "[[vip]]\ncolour = 1\n",
+            "unknown key `colour`; allowed is `address`",
+        ),
+    ] {
+        let found = after(from, to);
+        assert!(
+            found.iter().any(|m| m.text.contains(answer)),
+            "{to:?}: {found:#?}"
+        );
+        assert_eq!(found.len(), 1, "{to:?}: {found:#?}");
+    }
+}
+
+#[test]
+fn broken_toml_is_placed() {
+    let found = mistakes("[node]\nname = \"a\nx = ]\n");
+    assert!(found.iter().any(|mistake| mistake.line == 2), "{found:?}");
+    assert_eq!(
+        mistakes("")[0].text,
+        "the section `[node]` is missing; it must give at least `name`"
+    );
+}
+
+#[test]
+fn a_secret_is_not_shown() {
+    let found = after("psk_file = \"/etc/vipsec/road.psk\"", "psk = 73571357");
+    assert!(!found[0].text.contains("7357"), "{found:?}");
+    let config =
+        parse(&EXAMPLE.replace("psk_file = \"/etc/vipsec/road.psk\"", "psk = \"hush-hush\""))
+            .expect("fine");
+    assert!(!format!("{config:?}").contains("hush"));
+}
+
+#[test]
+fn what_a_node_needs_depends_on_what_it_may_be() {
+    let found = mistakes(&SINGLE.replace("[store]", "").replace("key = ", "# key = "));
+    assert!(
+        found[0].text.contains("a section `[store]` must be given"),
+        "{found:?}"
+    );
+    let target = "[node]\nname = \"t1\"\nidentity = \"k\"\n".to_owned()
+        + &EXAMPLE[EXAMPLE.find("\n[[member]]").expect("there")
+            ..EXAMPLE.find("# A virtual").expect("there")]
+        + "[[vip]]\naddress = \"192.0.2.10\"\n";
+    let found = mistakes(&target);
+    assert!(
+        found[0].text.contains("`protected` is missing"),
+        "{found:?}"
+    );
+    let config = parse(&(target + "protected = [\"10.77.0.0/24\"]\n")).expect("a target");
+    assert!(!config.is_candidate_for(&config.vips[0]));
+    assert_eq!(config.vips[0].candidates.len(), 2);
+}
+
+proptest::proptest! {
+    #![proptest_config(proptest::prelude::ProptestConfig::with_cases(64))]
+    /// Whatever is cut out of a file, the answer is a value or placed mistakes, never a panic.
+    #[test]
+    fn damaged_files_are_answered(at in 0_usize..4000, length in 0_usize..200) {
+        let bound = |mut at: usize| {
+            at = at.min(EXAMPLE.len());
+            while !EXAMPLE.is_char_boundary(at) { at += 1; }
+            at
+        };
+        let source = EXAMPLE[..bound(at)].to_owned() + &EXAMPLE[bound(at + length)..];
+        if let Err(ConfigError::Mistakes { mistakes, .. }) = parse(&source) {
+            proptest::prop_assert!(!mistakes.is_empty());
+            proptest::prop_assert!(mistakes.iter().all(|m| m.line >= 1 && m.column >= 1));
+        }
+    }
+}
