@@ -25,10 +25,7 @@ impl Cluster {
     /// A node before its start.
     #[must_use]
     pub fn new(config: Config) -> Cluster {
-        Cluster {
-            config,
-            outputs: VecDeque::new(),
-        }
+        Cluster { config, outputs: VecDeque::new() }
     }
     /// The process has started: heartbeats begin, members that were never heard get time to
     /// turn up.

@@ -155,10 +155,7 @@ impl VipConfig {
     /// The rank of a node, or `None` when it is no candidate.
     #[must_use]
     pub fn rank(&self, node: &NodeName) -> Option<u8> {
-        self.candidates
-            .iter()
-            .find(|candidate| candidate.node == *node)
-            .map(|c| c.rank)
+        self.candidates.iter().find(|candidate| candidate.node == *node).map(|c| c.rank)
     }
 
     /// Whether `one` goes before `other` by rank, then by name.

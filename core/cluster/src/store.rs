@@ -11,6 +11,7 @@
 #[cfg(any(test, feature = "contract"))]
 pub mod contract;
 mod keys;
+mod limits;
 pub mod memory;
 
 use core::fmt;
@@ -44,13 +45,7 @@ pub struct Entry {
 
 impl fmt::Debug for Entry {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(
-            f,
-            "{}@{} ({} bytes)",
-            self.key,
-            self.revision,
-            self.value.len()
-        )
+        write!(f, "{}@{} ({} bytes)", self.key, self.revision, self.value.len())
     }
 }
 

@@ -12,9 +12,7 @@ impl Key {
     #[must_use]
     pub fn new(text: impl Into<String>) -> Option<Key> {
         let text = text.into();
-        (1..=Key::BYTES_MAX)
-            .contains(&text.len())
-            .then_some(Key(text))
+        (1..=Key::BYTES_MAX).contains(&text.len()).then_some(Key(text))
     }
 
     /// The text.
@@ -93,9 +91,6 @@ mod tests {
         assert_eq!(Key::new(""), None);
         assert_eq!(Key::new("x".repeat(Key::BYTES_MAX + 1)), None);
         let longest = "x".repeat(Key::BYTES_MAX);
-        assert_eq!(
-            Key::new(longest.clone()).map(|k| k.to_string()),
-            Some(longest)
-        );
+        assert_eq!(Key::new(longest.clone()).map(|k| k.to_string()), Some(longest));
     }
 }
