@@ -1,0 +1,138 @@
+//! strongSwan as its distribution ships it, run without systemd: one `charon-systemd` a
+//! namespace, driven by `swanctl`.
+//!
+//! Its userspace ESP (`kernel-libipsec`) is used, since the kernels of test machines often have
+//! none. It always encapsulates in UDP 4500 and knows neither transport mode nor extended
+//! sequence numbers. Its own packets are marked, so that a service on the gateway's own address
+//! is reached through the tunnel, too.
+
+mod config;
+mod log;
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::Duration;
+
+use anyhow::{Context, Result};
+
+pub use config::{Child, Connection, Credential, Settings};
+pub use log::{ExchangeCounts, exchanges};
+
+use crate::command::{output_of, wait_for};
+use crate::netns::Namespace;
+use crate::process::{Process, Program};
+use crate::run::Lab;
+
+const CHARON: &str = "/usr/sbin/charon-systemd";
+
+/// A strongSwan daemon in a namespace.
+#[derive(Debug)]
+pub struct StrongSwan {
+    directory: PathBuf,
+    process: Process,
+}
+
+impl StrongSwan {
+    /// Writes its configuration, starts it and loads connections and secrets.
+    ///
+    /// # Errors
+    /// When the files cannot be written, or the daemon does not come up or refuses the
+    /// configuration.
+    pub fn start(lab: &Lab, namespace: &Namespace, settings: &Settings) -> Result<Self> {
+        let directory = lab.subdirectory(&format!("{}-strongswan", namespace.role()))?;
+        config::write(&directory, settings)?;
+        let program = Program {
+            namespace: namespace.clone(),
+            path: CHARON.into(),
+            arguments: Vec::new(),
+            environment: vec![("STRONGSWAN_CONF".into(), path_text(&directory, "strongswan.conf"))],
+            log: directory.join("stdout.log"),
+            lasting: settings.lasting,
+        };
+        let mut swan = Self { process: Process::start(program)?, directory };
+        wait_for("strongSwan's control socket", Duration::from_secs(10), || {
+            anyhow::ensure!(swan.process.is_alive(), "{}", swan.process.obituary());
+            Ok(swan.directory.join("charon.vici").exists().then_some(()))
+        })?;
+        swan.swanctl("--load-all")?;
+        Ok(swan)
+    }
+
+    /// Runs `swanctl` with the given words.
+    ///
+    /// # Errors
+    /// When it fails; the error carries what it said.
+    pub fn swanctl(&self, arguments: &str) -> Result<String> {
+        let mut command = Command::new("swanctl");
+        command
+            .env("STRONGSWAN_CONF", path_text(&self.directory, "strongswan.conf"))
+            .env("SWANCTL_DIR", path_text(&self.directory, "swanctl"))
+            .args(arguments.split_whitespace());
+        output_of(&mut command)
+    }
+
+    /// Brings a Child SA up, with its IKE SA if there is none.
+    ///
+    /// # Errors
+    /// When the peer refuses or does not answer within 10 s.
+    pub fn initiate(&self, child: &str) -> Result<()> {
+        self.swanctl(&format!("--initiate --child {child} --timeout 10"))
+            .with_context(|| format!("strongSwan cannot bring {child} up"))
+            .map(|_| ())
+    }
+
+    /// The security associations, as `swanctl --list-sas` shows them.
+    ///
+    /// # Errors
+    /// When the daemon does not answer.
+    pub fn sas(&self) -> Result<String> {
+        self.swanctl("--list-sas")
+    }
+
+    /// The virtual address that the gateway has assigned, without its prefix length.
+    ///
+    /// # Errors
+    /// When there is none.
+    pub fn virtual_address(&self) -> Result<String> {
+        let sas = self.sas()?;
+        let bracketed = sas.lines().find(|line| line.trim_start().starts_with("local "));
+        bracketed
+            .and_then(|line| line.rsplit_once('[')?.1.split_once(']'))
+            .map(|(address, _)| address.to_owned())
+            .filter(|address| address.parse::<std::net::IpAddr>().is_ok())
+            .with_context(|| format!("strongSwan has no virtual address:\n{sas}"))
+    }
+
+    /// What its log says so far.
+    ///
+    /// # Errors
+    /// When the log cannot be read.
+    pub fn log(&self) -> Result<String> {
+        let path = self.log_path();
+        std::fs::read_to_string(&path).with_context(|| format!("cannot read {}", path.display()))
+    }
+
+    /// Path of its log.
+    #[must_use]
+    pub fn log_path(&self) -> PathBuf {
+        self.directory.join("charon.log")
+    }
+
+    /// How to call `swanctl` for this daemon by hand.
+    #[must_use]
+    pub fn hint(&self) -> String {
+        format!(
+            "STRONGSWAN_CONF={} swanctl --list-sas",
+            path_text(&self.directory, "strongswan.conf")
+        )
+    }
+
+    /// The daemon's process.
+    pub fn process(&mut self) -> &mut Process {
+        &mut self.process
+    }
+}
+
+fn path_text(directory: &Path, file: &str) -> String {
+    directory.join(file).to_string_lossy().into_owned()
+}
