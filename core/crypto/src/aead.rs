@@ -54,19 +54,13 @@ impl AeadKey {
         if key_and_salt.len() != algorithm.key_and_salt_length() {
             return Err(wrong_length);
         }
-        let (key, salt) = key_and_salt
-            .split_last_chunk::<SALT_LENGTH>()
-            .ok_or(wrong_length)?;
+        let (key, salt) = key_and_salt.split_last_chunk::<SALT_LENGTH>().ok_or(wrong_length)?;
         let cipher = match algorithm {
             AeadAlgorithm::Aes128Gcm16 => &AES_128_GCM,
             AeadAlgorithm::Aes256Gcm16 => &AES_256_GCM,
         };
         let key = UnboundKey::new(cipher, key).map_err(|_| wrong_length)?;
-        Ok(AeadKey {
-            algorithm,
-            key: LessSafeKey::new(key),
-            salt: *salt,
-        })
+        Ok(AeadKey { algorithm, key: LessSafeKey::new(key), salt: *salt })
     }
 
     /// The algorithm of this key.
@@ -79,9 +73,7 @@ impl AeadKey {
     /// used with this key before.
     #[must_use = "without the tag nobody can open it"]
     pub fn seal(&self, iv: [u8; IV_LENGTH], aad: &[u8], in_out: &mut [u8]) -> [u8; TAG_LENGTH] {
-        let sealed = self
-            .key
-            .seal_in_place_separate_tag(self.nonce(iv), Aad::from(aad), in_out);
+        let sealed = self.key.seal_in_place_separate_tag(self.nonce(iv), Aad::from(aad), in_out);
         let tag = sealed.expect("GCM seals every buffer below 64 GiB");
         let mut out = [0; TAG_LENGTH];
         out.copy_from_slice(tag.as_ref());
@@ -115,9 +107,7 @@ impl AeadKey {
 
 impl fmt::Debug for AeadKey {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("AeadKey")
-            .field("algorithm", &self.algorithm)
-            .finish_non_exhaustive()
+        f.debug_struct("AeadKey").field("algorithm", &self.algorithm).finish_non_exhaustive()
     }
 }
 

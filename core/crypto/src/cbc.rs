@@ -27,11 +27,7 @@ impl CbcKey {
     /// # Errors
     /// [`KeyError::KeyLength`].
     pub fn new(key: &[u8]) -> Result<CbcKey, KeyError> {
-        let wrong_length = KeyError::KeyLength {
-            what: "AES-CBC",
-            found: key.len(),
-            wanted: 32,
-        };
+        let wrong_length = KeyError::KeyLength { what: "AES-CBC", found: key.len(), wanted: 32 };
         let algorithm: &'static Algorithm = match key.len() {
             16 => &AES_128,
             24 => &AES_192,
@@ -40,12 +36,8 @@ impl CbcKey {
         };
         let unbound = || UnboundCipherKey::new(algorithm, key);
         Ok(CbcKey {
-            encrypting: unbound()
-                .and_then(EncryptingKey::cbc)
-                .map_err(|_| wrong_length)?,
-            decrypting: unbound()
-                .and_then(DecryptingKey::cbc)
-                .map_err(|_| wrong_length)?,
+            encrypting: unbound().and_then(EncryptingKey::cbc).map_err(|_| wrong_length)?,
+            decrypting: unbound().and_then(DecryptingKey::cbc).map_err(|_| wrong_length)?,
         })
     }
 
@@ -61,9 +53,7 @@ impl CbcKey {
         let length = whole_blocks(in_out)?;
         let context = EncryptionContext::Iv128(FixedLength::from(iv));
         let encrypted = self.encrypting.less_safe_encrypt(in_out, context);
-        encrypted
-            .map(|_| ())
-            .map_err(|_| KeyError::NotWholeBlocks(length))
+        encrypted.map(|_| ()).map_err(|_| KeyError::NotWholeBlocks(length))
     }
 
     /// Decrypts whole blocks in place. Check the MAC first: CBC authenticates nothing.
@@ -78,9 +68,7 @@ impl CbcKey {
         let length = whole_blocks(in_out)?;
         let context = DecryptionContext::Iv128(FixedLength::from(iv));
         let decrypted = self.decrypting.decrypt(in_out, context);
-        decrypted
-            .map(|_| ())
-            .map_err(|_| KeyError::NotWholeBlocks(length))
+        decrypted.map(|_| ()).map_err(|_| KeyError::NotWholeBlocks(length))
     }
 }
 
@@ -114,10 +102,7 @@ impl IvGenerator {
     pub fn new(random: &mut dyn Random) -> Result<IvGenerator, KeyError> {
         let mut seed = Zeroizing::new([0; 32]);
         random.fill(seed.as_mut());
-        Ok(IvGenerator {
-            key: CbcKey::new(seed.as_ref())?,
-            counter: 0,
-        })
+        Ok(IvGenerator { key: CbcKey::new(seed.as_ref())?, counter: 0 })
     }
 
     /// The next IV.

@@ -40,10 +40,7 @@ mod tests {
     fn fips_180_examples() {
         let sha256_abc = "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad";
         assert_eq!(hex::encode(sha256(&[b"a", b"bc"])), sha256_abc);
-        assert_eq!(
-            hex::encode(sha1(&[b"ab", b"c"])),
-            "a9993e364706816aba3e25717850c26c9cd0d89d"
-        );
+        assert_eq!(hex::encode(sha1(&[b"ab", b"c"])), "a9993e364706816aba3e25717850c26c9cd0d89d");
     }
 
     #[test]

@@ -8,9 +8,8 @@ use core::fmt;
 use zeroize::Zeroizing;
 
 /// What comes before the 32 key bytes in an Ed25519 SubjectPublicKeyInfo (RFC 8410 section 4).
-const SPKI_PREFIX: [u8; 12] = [
-    0x30, 0x2a, 0x30, 0x05, 0x06, 0x03, 0x2b, 0x65, 0x70, 0x03, 0x21, 0x00,
-];
+const SPKI_PREFIX: [u8; 12] =
+    [0x30, 0x2a, 0x30, 0x05, 0x06, 0x03, 0x2b, 0x65, 0x70, 0x03, 0x21, 0x00];
 
 /// The public half, by which a configuration names a member.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -22,9 +21,7 @@ impl PublicKey {
     /// # Errors
     /// [`OpenError`].
     pub fn verify(&self, message: &[u8], signature: &[u8]) -> Result<(), OpenError> {
-        UnparsedPublicKey::new(&ED25519, &self.0)
-            .verify(message, signature)
-            .map_err(|_| OpenError)
+        UnparsedPublicKey::new(&ED25519, &self.0).verify(message, signature).map_err(|_| OpenError)
     }
 
     /// The DER SubjectPublicKeyInfo, which is what TLS sends as a raw public key.
@@ -61,8 +58,7 @@ impl Identity {
     /// None that can occur in practice: every 32 bytes are a seed.
     pub fn from_seed(seed: &[u8; 32]) -> Result<Identity, KeyError> {
         let pair = Ed25519KeyPair::from_seed_unchecked(seed);
-        pair.map(Identity)
-            .map_err(|_| KeyError::PrivateKey("Ed25519"))
+        pair.map(Identity).map_err(|_| KeyError::PrivateKey("Ed25519"))
     }
 
     /// Reads a PKCS#8 document, version 1 or 2.
@@ -71,8 +67,7 @@ impl Identity {
     /// [`KeyError::PrivateKey`].
     pub fn from_pkcs8(der: &[u8]) -> Result<Identity, KeyError> {
         let pair = Ed25519KeyPair::from_pkcs8(der);
-        pair.map(Identity)
-            .map_err(|_| KeyError::PrivateKey("Ed25519"))
+        pair.map(Identity).map_err(|_| KeyError::PrivateKey("Ed25519"))
     }
 
     /// The seed, for a key file.
@@ -81,11 +76,7 @@ impl Identity {
     /// None that can occur in practice.
     pub fn seed(&self) -> Result<Secret, KeyError> {
         let invalid = |_| KeyError::PrivateKey("Ed25519");
-        let seed = self
-            .0
-            .seed()
-            .and_then(|seed| seed.as_be_bytes())
-            .map_err(invalid)?;
+        let seed = self.0.seed().and_then(|seed| seed.as_be_bytes()).map_err(invalid)?;
         Ok(Secret::from(seed.as_ref()))
     }
 
@@ -94,10 +85,7 @@ impl Identity {
     /// # Errors
     /// None that can occur in practice.
     pub fn to_pkcs8(&self) -> Result<Secret, KeyError> {
-        let document = self
-            .0
-            .to_pkcs8v1()
-            .map_err(|_| KeyError::PrivateKey("Ed25519"))?;
+        let document = self.0.to_pkcs8v1().map_err(|_| KeyError::PrivateKey("Ed25519"))?;
         Ok(Secret::from(document.as_ref()))
     }
 

@@ -69,16 +69,9 @@ impl MacKey {
     pub fn new(algorithm: MacAlgorithm, key: &[u8]) -> Result<MacKey, KeyError> {
         let wanted = algorithm.key_length();
         if key.len() != wanted {
-            return Err(KeyError::KeyLength {
-                what: "HMAC-SHA2",
-                found: key.len(),
-                wanted,
-            });
+            return Err(KeyError::KeyLength { what: "HMAC-SHA2", found: key.len(), wanted });
         }
-        Ok(MacKey {
-            algorithm,
-            key: hmac::Key::new(algorithm.hmac(), key),
-        })
+        Ok(MacKey { algorithm, key: hmac::Key::new(algorithm.hmac(), key) })
     }
 
     /// The algorithm of this key.
@@ -106,18 +99,12 @@ impl MacKey {
     /// # Errors
     /// [`OpenError`].
     pub fn verify(&self, parts: &[&[u8]], tag: &[u8]) -> Result<(), OpenError> {
-        if constant_time_eq(self.tag(parts).as_ref(), tag) {
-            Ok(())
-        } else {
-            Err(OpenError)
-        }
+        if constant_time_eq(self.tag(parts).as_ref(), tag) { Ok(()) } else { Err(OpenError) }
     }
 }
 
 impl fmt::Debug for MacKey {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("MacKey")
-            .field("algorithm", &self.algorithm)
-            .finish_non_exhaustive()
+        f.debug_struct("MacKey").field("algorithm", &self.algorithm).finish_non_exhaustive()
     }
 }

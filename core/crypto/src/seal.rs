@@ -44,11 +44,8 @@ impl StoreKey {
         let (nonce, sealed) = sealed.split_first_chunk::<NONCE_LEN>().ok_or(OpenError)?;
         let mut opened = sealed.to_vec();
         let nonce = Nonce::assume_unique_for_key(*nonce);
-        let length = self
-            .0
-            .open_in_place(nonce, Aad::from(aad), &mut opened)
-            .map_err(|_| OpenError)?
-            .len();
+        let length =
+            self.0.open_in_place(nonce, Aad::from(aad), &mut opened).map_err(|_| OpenError)?.len();
         opened.truncate(length);
         Ok(Secret::new(opened))
     }
@@ -59,9 +56,7 @@ impl StoreKey {
         out.extend_from_slice(plaintext);
         let nonce = Nonce::assume_unique_for_key(nonce);
         let body = &mut out[NONCE_LEN..];
-        let sealed = self
-            .0
-            .seal_in_place_separate_tag(nonce, Aad::from(aad), body);
+        let sealed = self.0.seal_in_place_separate_tag(nonce, Aad::from(aad), body);
         let tag = sealed.expect("GCM-SIV seals every buffer below 64 GiB");
         out.extend_from_slice(tag.as_ref());
         out

@@ -86,11 +86,7 @@ impl PrivateKey {
     pub fn from_bytes(group: Group, value: &[u8]) -> Result<PrivateKey, KeyError> {
         let (found, wanted) = (value.len(), group.private_length());
         if found != wanted {
-            return Err(KeyError::KeyLength {
-                what: "key exchange",
-                found,
-                wanted,
-            });
+            return Err(KeyError::KeyLength { what: "key exchange", found, wanted });
         }
         let curve = |algorithm| agreement::PrivateKey::from_private_key(algorithm, value);
         let key = match group {
@@ -99,11 +95,7 @@ impl PrivateKey {
             Group::Modp2048 => Exponent::from_bytes(value).map(Key::Modp),
         };
         let key = key.ok_or(KeyError::PrivateKey("key exchange"))?;
-        Ok(PrivateKey {
-            group,
-            value: Zeroizing::new(value.to_vec()),
-            key,
-        })
+        Ok(PrivateKey { group, value: Zeroizing::new(value.to_vec()), key })
     }
 
     /// The private value, for a snapshot. Its length is [`Group::private_length`].
@@ -160,16 +152,12 @@ fn agree_on_curve(
     point: &[u8],
 ) -> Result<Secret, KexError> {
     let peer = UnparsedPublicKey::new(algorithm, point);
-    agreement::agree(key, peer, KexError::Value, |secret| {
-        Ok(Secret::from(secret))
-    })
+    agreement::agree(key, peer, KexError::Value, |secret| Ok(Secret::from(secret)))
 }
 
 impl fmt::Debug for PrivateKey {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("PrivateKey")
-            .field("group", &self.group)
-            .finish_non_exhaustive()
+        f.debug_struct("PrivateKey").field("group", &self.group).finish_non_exhaustive()
     }
 }
 
