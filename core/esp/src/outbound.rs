@@ -11,6 +11,7 @@ use crate::transform::Transform;
 use crate::{EnterError, SealError};
 use vipsec_crypto::cbc::IvGenerator;
 use vipsec_crypto::{KeyError, Random};
+use vipsec_wire::esp::{HEADER_LENGTH, Header, TRAILER_LENGTH};
 use vipsec_wire::id::{Epoch, EspSpi, Term};
 use vipsec_wire::time::Timestamp;
 
