@@ -1,1 +1,30 @@
-//! ike: to be filled.
+//! The IKEv2 engine (RFC 7296) of one VIP: sans-IO, with state that can move to another node.
+//!
+//! [`Engine`] takes datagrams, time, random bytes and results of writes in, and gives [`Output`]s:
+//! datagrams, writes, work for the data path, events. What it must not lose it asks to be written
+//! *before* the message that depends on it leaves; what was written makes a standby engine, on
+//! another node, that goes on in the middle of any exchange.
+//!
+//! A file per exchange in `exchange`; what is common to all of them, which is the way of a
+//! message through the engine, in `engine`.
+//!
+//! What is not here: sockets, clock, randomness, the store, ESP packets, configuration text.
+
+mod config;
+mod cookie;
+mod error;
+mod keys;
+mod nat;
+mod output;
+mod proposals;
+mod protect;
+mod selectors;
+
+pub use config::{
+    AddressRequest, Authentication, Child, ChildLifetime, Config, Connection, Dpd, IkeLifetime,
+    Limits, Pool, PresharedKey, RemoteAddresses, Retransmit, Selector, Start, Unique,
+};
+pub use error::{Drop, DropCounts, Error};
+pub use output::{Activity, Change, CloseReason, Event, Output, Stored, Ticket};
+pub use proposals::{EspAlgorithms, EspProposal, IkeProposal};
+pub use vipsec_esp::{Endpoints, Expiry, Mode};

@@ -1,0 +1,332 @@
+//! What an engine is told to do: connections, their children, pools and limits. All of it is typed
+//! and cannot contradict itself in form; text is parsed elsewhere.
+//!
+//! Certificates and EAP will stand in [`Authentication`], further remote addresses and names in
+//! [`RemoteAddresses`].
+
+use crate::proposals::{EspProposal, IkeProposal};
+use core::net::IpAddr;
+use core::time::Duration;
+use vipsec_esp::Mode;
+use vipsec_wire::id::Vip;
+use vipsec_wire::ike::{Identity, TrafficSelector};
+use vipsec_wire::secret::SecretBytes;
+
+/// The configuration of one VIP's engine.
+#[derive(Debug, Clone)]
+pub struct Config {
+    /// The address that peers talk to: the local address of everything.
+    pub vip: Vip,
+    /// In the order in which a peer is matched against them.
+    pub connections: Vec<Connection>,
+    /// Bounds.
+    pub limits: Limits,
+    /// How requests are repeated.
+    pub retransmit: Retransmit,
+}
+
+/// Whom we talk to, who both sides are, and what is negotiated.
+#[derive(Debug, Clone)]
+pub struct Connection {
+    /// Its name, unique within the VIP.
+    pub name: String,
+    /// Who we say that we are; `None`: the VIP as an address identity.
+    pub local_id: Option<Identity>,
+    /// Who the peer must be; `None`: anybody who has the key.
+    pub remote_id: Option<Identity>,
+    /// How both sides prove it.
+    pub authentication: Authentication,
+    /// Where the peer may come from.
+    pub remote: RemoteAddresses,
+    /// For the IKE SA, in order of preference.
+    pub proposals: Vec<IkeProposal>,
+    /// What may be protected.
+    pub children: Vec<Child>,
+    /// Address pools; a peer must ask for an address when there is one.
+    pub pools: Vec<Pool>,
+    /// Name servers for peers that get an address.
+    pub dns: Vec<IpAddr>,
+    /// As initiator: ask for an address.
+    pub request_addresses: Vec<AddressRequest>,
+    /// When the peer's silence is looked into; `None`: never.
+    pub dpd: Option<Dpd>,
+    /// Life of the IKE SA.
+    pub lifetime: IkeLifetime,
+    /// Whether we initiate.
+    pub start: Start,
+    /// What becomes of older IKE SAs of the same peer.
+    pub unique: Unique,
+    /// Have the peer's and our ESP encapsulated in UDP, whether or not there is a NAT.
+    pub force_encapsulation: bool,
+}
+
+impl Connection {
+    /// A connection with the usual settings: any peer, any identity, no pool.
+    #[must_use]
+    pub fn new(name: &str, authentication: Authentication) -> Connection {
+        Connection {
+            name: name.to_owned(),
+            local_id: None,
+            remote_id: None,
+            authentication,
+            remote: RemoteAddresses::Any,
+            proposals: IkeProposal::usual(),
+            children: Vec::new(),
+            pools: Vec::new(),
+            dns: Vec::new(),
+            request_addresses: Vec::new(),
+            dpd: Some(Dpd::default()),
+            lifetime: IkeLifetime::default(),
+            start: Start::Never,
+            unique: Unique::Replace,
+            force_encapsulation: false,
+        }
+    }
+
+    /// The configured child of this name.
+    #[must_use]
+    pub fn child(&self, name: &str) -> Option<&Child> {
+        self.children.iter().find(|child| child.name == name)
+    }
+}
+
+/// How the sides prove who they are.
+#[derive(Debug, Clone)]
+pub enum Authentication {
+    /// Pre-shared keys (RFC 7296 section 2.15); the first entry that fits the peer's identity.
+    Psk(Vec<PresharedKey>),
+}
+
+impl Authentication {
+    /// One key for every peer of the connection.
+    #[must_use]
+    pub fn psk(key: &[u8]) -> Authentication {
+        Authentication::Psk(vec![PresharedKey {
+            remote: None,
+            key: SecretBytes::from(key),
+        }])
+    }
+}
+
+/// One pre-shared key.
+#[derive(Debug, Clone)]
+pub struct PresharedKey {
+    /// Whose it is; `None`: everybody's.
+    pub remote: Option<Identity>,
+    /// The key.
+    pub key: SecretBytes,
+}
+
+/// Where a peer is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum RemoteAddresses {
+    /// Anywhere: only the peer can initiate.
+    Any,
+    /// At one of these; we try them in turn.
+    List(Vec<IpAddr>),
+}
+
+impl RemoteAddresses {
+    /// Whether a peer may come from `address`.
+    #[must_use]
+    pub fn contains(&self, address: IpAddr) -> bool {
+        match self {
+            RemoteAddresses::Any => true,
+            RemoteAddresses::List(list) => list.contains(&address),
+        }
+    }
+}
+
+/// One Child SA that a connection may have.
+#[derive(Debug, Clone)]
+pub struct Child {
+    /// Its name, unique within the connection.
+    pub name: String,
+    /// Tunnel or transport mode.
+    pub mode: Mode,
+    /// What of our side may be protected.
+    pub local: Vec<Selector>,
+    /// What of the peer's side.
+    pub remote: Vec<Selector>,
+    /// In order of preference.
+    pub proposals: Vec<EspProposal>,
+    /// Its life.
+    pub lifetime: ChildLifetime,
+    /// Packets of the replay window.
+    pub replay_window: u32,
+}
+
+impl Child {
+    /// A child in tunnel mode with the usual settings.
+    #[must_use]
+    pub fn new(name: &str, local: Vec<Selector>, remote: Vec<Selector>) -> Child {
+        Child {
+            name: name.to_owned(),
+            mode: Mode::Tunnel,
+            local,
+            remote,
+            proposals: EspProposal::usual(),
+            lifetime: ChildLifetime::default(),
+            replay_window: 1024,
+        }
+    }
+}
+
+/// One configured traffic selector.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Selector {
+    /// This one.
+    Fixed(TrafficSelector),
+    /// The addresses that the side was assigned, or else its outer address.
+    Dynamic,
+}
+
+/// A range of addresses for peers, both ends included and of one family.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Pool {
+    /// Its name.
+    pub name: String,
+    /// First address.
+    pub first: IpAddr,
+    /// Last address.
+    pub last: IpAddr,
+}
+
+/// An address that we ask the responder for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum AddressRequest {
+    /// Any IPv4 address.
+    Ipv4,
+    /// Any IPv6 address.
+    Ipv6,
+    /// This one, if it can be had.
+    This(IpAddr),
+}
+
+/// When we look whether a peer lives (RFC 7296 section 2.4).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Dpd {
+    /// Silence of the peer, in seconds, after which we ask. Traffic that it sends, of either kind,
+    /// is proof of life.
+    pub idle_s: u32,
+}
+
+impl Default for Dpd {
+    fn default() -> Dpd {
+        Dpd { idle_s: 30 }
+    }
+}
+
+/// Life of an IKE SA.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct IkeLifetime {
+    /// Seconds after which it is rekeyed; 0: never.
+    pub rekey_s: u32,
+    /// A random part of up to so many seconds is taken off `rekey_s`.
+    pub jitter_s: u32,
+    /// Seconds after `rekey_s` at which it is closed if it has not been rekeyed.
+    pub over_s: u32,
+}
+
+impl Default for IkeLifetime {
+    fn default() -> IkeLifetime {
+        IkeLifetime {
+            rekey_s: 14_400,
+            jitter_s: 1_440,
+            over_s: 1_440,
+        }
+    }
+}
+
+/// Life of a Child SA. Hard limits are a tenth above the configured ones.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ChildLifetime {
+    /// Seconds after which it is rekeyed.
+    pub rekey_s: Option<u64>,
+    /// Bytes in either direction after which it is rekeyed.
+    pub rekey_bytes: Option<u64>,
+    /// Packets in either direction after which it is rekeyed.
+    pub rekey_packets: Option<u64>,
+    /// A random part of up to so many percent (0 to 50) is taken off each of these.
+    pub jitter_percent: u8,
+}
+
+impl Default for ChildLifetime {
+    fn default() -> ChildLifetime {
+        ChildLifetime {
+            rekey_s: Some(3_600),
+            rekey_bytes: None,
+            rekey_packets: None,
+            jitter_percent: 10,
+        }
+    }
+}
+
+/// Whether we initiate a connection.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Start {
+    /// Only when told to.
+    #[default]
+    Never,
+    /// As soon as we own the VIP, and again whenever it is down.
+    AtStart,
+}
+
+/// What becomes of older IKE SAs between the same identities.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Unique {
+    /// A new one replaces them.
+    #[default]
+    Replace,
+    /// They stay, whatever INITIAL_CONTACT says: several peers share the identity.
+    Never,
+}
+
+/// Bounds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Limits {
+    /// Half-open IKE SAs, as responder, from which on a cookie is asked for (RFC 7296 section 2.6).
+    pub half_open_cookie_threshold: usize,
+    /// Half-open IKE SAs, as responder, above which nothing more is accepted.
+    pub half_open_max: usize,
+    /// How long a half-open IKE SA waits for its IKE_AUTH.
+    pub half_open_timeout: Duration,
+    /// Established IKE SAs.
+    pub ike_sas_max: usize,
+    /// Child SAs of one IKE SA, rekeyed ones that wait for their delete included.
+    pub children_max: usize,
+}
+
+impl Default for Limits {
+    fn default() -> Limits {
+        Limits {
+            half_open_cookie_threshold: 64,
+            half_open_max: 4096,
+            half_open_timeout: Duration::from_secs(30),
+            ike_sas_max: 200_000,
+            children_max: 64,
+        }
+    }
+}
+
+/// How a request is repeated while no response comes: the n-th time after
+/// `initial_ms * (base_percent / 100)^n`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Retransmit {
+    /// Milliseconds before the first repetition.
+    pub initial_ms: u32,
+    /// Growth of the waiting time, in percent, from 100.
+    pub base_percent: u32,
+    /// Repetitions before the peer is given up.
+    pub tries: u32,
+}
+
+impl Default for Retransmit {
+    fn default() -> Retransmit {
+        Retransmit {
+            initial_ms: 1_000,
+            base_percent: 180,
+            tries: 6,
+        }
+    }
+}

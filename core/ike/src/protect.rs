@@ -1,0 +1,209 @@
+//! The Encrypted payload (RFC 7296 section 3.14, RFC 5282): sealing and opening whole messages with
+//! the keys of an IKE SA.
+//!
+//! The IV of an AEAD is the term of the owner and a counter (`IvSequence`), so that owners that
+//! follow each other never repeat one under a key. A retransmission is not sealed again: its bytes
+//! are kept.
+
+use crate::keys::{crypto_mac, encryption_key_length};
+use vipsec_crypto::Random;
+use vipsec_crypto::aead::{AeadAlgorithm, AeadKey, IV_LENGTH, TAG_LENGTH};
+use vipsec_crypto::cbc::{BLOCK_LENGTH, CbcKey};
+use vipsec_crypto::mac::MacKey;
+use vipsec_wire::ParseError;
+use vipsec_wire::id::{Epoch, Term};
+use vipsec_wire::ike::message::{emit_chain, emit_encrypted_header, parse_chain};
+use vipsec_wire::ike::{Encrypted, Encryption, Header, Payload};
+use vipsec_wire::record::v1::{IkeAlgorithms, IkeKeys};
+
+/// Keys that do not fit their algorithms: a record of a later version or a damaged one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("keys do not fit the algorithms of the IKE SA")]
+pub(crate) struct BadKeys;
+
+/// There is no IV left, or the epoch is before the birth of the key.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("no IV is left for the key")]
+pub(crate) struct NoIv;
+
+/// Why an encrypted message has no content for us.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub(crate) enum OpenFailure {
+    /// The peer has not made it.
+    #[error("message does not authenticate")]
+    Unauthentic,
+    /// The peer has made it, and made it badly.
+    #[error("content of the Encrypted payload")]
+    Content(#[source] ParseError),
+}
+
+/// The opened keys of an IKE SA, both directions.
+pub(crate) struct Protection {
+    outbound: Direction,
+    inbound: Direction,
+}
+
+enum Direction {
+    Aead(AeadKey),
+    Cbc(Box<CbcKey>, MacKey),
+}
+
+impl Direction {
+    fn new(
+        algorithms: &IkeAlgorithms,
+        encryption: &[u8],
+        integrity: &[u8],
+    ) -> Result<Direction, BadKeys> {
+        if Some(encryption.len()) != encryption_key_length(algorithms.encryption) {
+            return Err(BadKeys);
+        }
+        let aead = |algorithm| AeadKey::new(algorithm, encryption).map(Direction::Aead);
+        match algorithms.encryption {
+            Encryption::AesGcm16 { bits: 128 } => aead(AeadAlgorithm::Aes128Gcm16),
+            Encryption::AesGcm16 { .. } => aead(AeadAlgorithm::Aes256Gcm16),
+            Encryption::AesCbc { .. } => {
+                let mac = crypto_mac(algorithms.integrity).ok_or(BadKeys)?;
+                let mac = MacKey::new(mac, integrity).map_err(|_| BadKeys)?;
+                CbcKey::new(encryption).map(|key| Direction::Cbc(Box::new(key), mac))
+            }
+            Encryption::Other(..) => return Err(BadKeys),
+        }
+        .map_err(|_| BadKeys)
+    }
+}
+
+impl Protection {
+    /// Opens the keys. `initiator`: we are the original initiator of the IKE SA.
+    pub(crate) fn new(
+        algorithms: &IkeAlgorithms,
+        keys: &IkeKeys,
+        initiator: bool,
+    ) -> Result<Protection, BadKeys> {
+        let of_initiator = Direction::new(algorithms, keys.ei.expose(), keys.ai.expose())?;
+        let of_responder = Direction::new(algorithms, keys.er.expose(), keys.ar.expose())?;
+        Ok(match initiator {
+            true => Protection { outbound: of_initiator, inbound: of_responder },
+            false => Protection { outbound: of_responder, inbound: of_initiator },
+        })
+    }
+
+    /// Seals `payloads` into a message.
+    pub(crate) fn seal(
+        &self,
+        header: &Header,
+        payloads: &[Payload],
+        iv: &mut IvSequence,
+        rng: &mut dyn Random,
+    ) -> Result<Vec<u8>, NoIv> {
+        let (first, mut content) = emit_chain(payloads);
+        match &self.outbound {
+            Direction::Aead(key) => {
+                content.push(0);
+                let iv = iv.next(rng)?;
+                let body = IV_LENGTH + content.len() + TAG_LENGTH;
+                let mut message = emit_encrypted_header(header, first, body);
+                let tag = key.seal(iv, &message, &mut content);
+                message.extend_from_slice(&iv);
+                message.extend_from_slice(&content);
+                message.extend_from_slice(&tag);
+                Ok(message)
+            }
+            Direction::Cbc(key, mac) => {
+                pad_to_block(&mut content);
+                let mut iv = [0; BLOCK_LENGTH];
+                rng.fill(&mut iv);
+                let tag_length = mac.algorithm().tag_length();
+                let body = BLOCK_LENGTH + content.len() + tag_length;
+                let mut message = emit_encrypted_header(header, first, body);
+                key.encrypt_in_place(iv, &mut content).map_err(|_| NoIv)?;
+                message.extend_from_slice(&iv);
+                message.extend_from_slice(&content);
+                let tag = mac.tag(&[&message]);
+                message.extend_from_slice(tag.as_ref());
+                Ok(message)
+            }
+        }
+    }
+
+    /// Opens a message that ends with an Encrypted payload.
+    pub(crate) fn open(
+        &self,
+        message: &[u8],
+        encrypted: &Encrypted,
+    ) -> Result<Vec<Payload>, OpenFailure> {
+        let content = self.decrypt(message, encrypted.body_at).ok_or(OpenFailure::Unauthentic)?;
+        let bad = OpenFailure::Content(ParseError::Length("padding of the Encrypted payload"));
+        let (pad_length, rest) = content.split_last().ok_or(bad)?;
+        let length = rest.len().checked_sub(usize::from(*pad_length)).ok_or(bad)?;
+        parse_chain(encrypted.first, &rest[..length]).map_err(OpenFailure::Content)
+    }
+
+    fn decrypt(&self, message: &[u8], body_at: usize) -> Option<Vec<u8>> {
+        let (aad, body) = message.split_at_checked(body_at)?;
+        match &self.inbound {
+            Direction::Aead(key) => {
+                let (iv, rest) = body.split_first_chunk::<IV_LENGTH>()?;
+                let (content, tag) = rest.split_at_checked(rest.len().checked_sub(TAG_LENGTH)?)?;
+                let mut content = content.to_vec();
+                key.open(*iv, aad, &mut content, tag).ok()?;
+                Some(content)
+            }
+            Direction::Cbc(key, mac) => {
+                let tag_at = message.len().checked_sub(mac.algorithm().tag_length())?;
+                let (covered, tag) = message.split_at_checked(tag_at)?;
+                let (iv, content) = covered.get(body_at..)?.split_first_chunk::<BLOCK_LENGTH>()?;
+                mac.verify(&[covered], tag).ok()?;
+                let mut content = content.to_vec();
+                key.decrypt_in_place(*iv, &mut content).ok()?;
+                Some(content)
+            }
+        }
+    }
+}
+
+/// Padding and pad length up to a whole number of blocks.
+fn pad_to_block(content: &mut Vec<u8>) {
+    let padding = (BLOCK_LENGTH - (content.len() + 1) % BLOCK_LENGTH) % BLOCK_LENGTH;
+    content.resize(content.len() + padding, 0);
+    content.push(u8::try_from(padding).unwrap_or(0));
+}
+
+/// The IVs that the owner of one epoch uses under one key: `term (16 bits) || counter (48 bits)`.
+/// The counter starts anywhere in the lower half of its range and never wraps.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct IvSequence {
+    epoch: Epoch,
+    term: Option<Term>,
+    counter: Option<u64>,
+}
+
+const COUNTER_BITS: u32 = 48;
+
+impl IvSequence {
+    /// The sequence of the owner of `epoch` for a key born in `born`.
+    pub(crate) fn new(epoch: Epoch, born: Epoch) -> IvSequence {
+        IvSequence { epoch, term: epoch.term(born), counter: None }
+    }
+
+    /// The epoch that it is for.
+    pub(crate) fn epoch(&self) -> Epoch {
+        self.epoch
+    }
+
+    fn next(&mut self, rng: &mut dyn Random) -> Result<[u8; IV_LENGTH], NoIv> {
+        let term = self.term.ok_or(NoIv)?;
+        let counter = match self.counter {
+            Some(last) => last + 1,
+            None => {
+                let mut start = [0; 8];
+                rng.fill(&mut start);
+                u64::from_be_bytes(start) >> (u64::BITS - (COUNTER_BITS - 1))
+            }
+        };
+        if counter >> COUNTER_BITS != 0 {
+            return Err(NoIv);
+        }
+        self.counter = Some(counter);
+        Ok((u64::from(term.0) << COUNTER_BITS | counter).to_be_bytes())
+    }
+}
