@@ -5,6 +5,7 @@
 use crate::ParseError;
 use crate::cluster::ConnectionUpdate;
 use crate::id::EspSpi;
+use crate::time::Timestamp;
 use serde::{Deserialize, Serialize};
 
 /// First byte of the encoding; raised when the layout changes.
@@ -15,8 +16,22 @@ const VERSION: u8 = 1;
 pub struct WindowImage {
     /// Highest sequence number received, extended to 64 bits; 0 for none.
     pub edge: u64,
-    /// Which were received. Bit `n % 64` of word `n / 64` stands for sequence number `edge - n`.
+    /// Size of the window in packets.
+    pub size: u32,
+    /// Bit j of word i is set when sequence number `edge - (64 i + j)` was received. Zero words at
+    /// the end are left out.
     pub received: Vec<u64>,
+}
+
+/// How much one direction was used.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct UsageImage {
+    /// Packets.
+    pub packets: u64,
+    /// Bytes of payload.
+    pub bytes: u64,
+    /// When the last one passed.
+    pub last: Option<Timestamp>,
 }
 
 /// One pair of SAs.
@@ -24,14 +39,16 @@ pub struct WindowImage {
 pub struct SaImage {
     /// The inbound SPI, which names the pair.
     pub spi_in: EspSpi,
-    /// The outbound sequence number that comes next.
-    pub next_sequence: u64,
+    /// The outbound sequence number that comes next; `None` when nothing was sent in this epoch.
+    pub next_sequence: Option<u64>,
     /// The confirmed block.
     pub block: u32,
-    /// Whether it is the one that sends for its selectors.
-    pub outbound_active: bool,
-    /// The inbound window.
-    pub window: WindowImage,
+    /// Use of the outbound SA.
+    pub sent: UsageImage,
+    /// The inbound window; `None` when nothing was received in this epoch.
+    pub window: Option<WindowImage>,
+    /// Use of the inbound SA.
+    pub received: UsageImage,
 }
 
 /// One VIP. The parts of several workers are merged by appending.
@@ -65,10 +82,7 @@ impl Handover {
             None => return Err(ParseError::Truncated("handover")),
             Some(&VERSION) => {}
             Some(&version) => {
-                return Err(ParseError::Version {
-                    what: "handover",
-                    version: version.into(),
-                });
+                return Err(ParseError::Version { what: "handover", version: version.into() });
             }
         }
         match postcard::take_from_bytes(&bytes[1..]) {
@@ -88,12 +102,18 @@ mod tests {
         let handover = Handover {
             sas: vec![SaImage {
                 spi_in: EspSpi(0x100),
-                next_sequence: 1 << 40,
+                next_sequence: Some(1 << 40),
                 block: 3,
-                outbound_active: true,
-                window: WindowImage {
+                sent: UsageImage::default(),
+                window: Some(WindowImage {
                     edge: 77,
+                    size: 1024,
                     received: vec![u64::MAX; 16],
+                }),
+                received: UsageImage {
+                    packets: 9,
+                    bytes: 900,
+                    last: Some(Timestamp(5)),
                 },
             }],
             connections: Vec::new(),

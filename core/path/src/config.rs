@@ -1,0 +1,86 @@
+//! What a worker is made with, and the bounds of everything that it keeps.
+
+use core::time::Duration;
+use vipsec_wire::id::NodeName;
+
+/// A worker's place in its node and cluster.
+#[derive(Debug, Clone)]
+pub struct PathConfig {
+    /// Its number, from 0.
+    pub worker: u16,
+    /// How many there are, at least 1. An IKE SA and its Child SAs belong to worker
+    /// `IKE SA id % workers`, an inbound key of the fabric to worker `SPI % workers`.
+    pub workers: u16,
+    /// This node.
+    pub node: NodeName,
+    /// All nodes of the cluster, this one included, in the same order at all workers of the node.
+    pub members: Vec<NodeName>,
+    /// Bounds.
+    pub limits: Limits,
+}
+
+/// Bounds and intervals. Everything is per worker.
+#[derive(Debug, Clone)]
+pub struct Limits {
+    /// Packets kept during a transfer, for each VIP.
+    pub freeze_packets: usize,
+    /// Bytes kept during a transfer, for each VIP.
+    pub freeze_bytes: usize,
+    /// How long a packet for an owner-to-be is kept.
+    pub early: Duration,
+    /// Packets of unknown connections kept, for each VIP.
+    pub waiting_packets: usize,
+    /// Bytes of unknown connections kept, for each VIP.
+    pub waiting_bytes: usize,
+    /// How long one of them waits.
+    pub waiting: Duration,
+    /// How long after a change of owner new connections wait for the reports of all targets.
+    pub reconcile: Duration,
+    /// How long a former owner forwards late packets.
+    pub late: Duration,
+    /// Connections, for each VIP.
+    pub connections: usize,
+    /// Child SAs, of all VIPs.
+    pub sas: usize,
+    /// Remote addresses with a known path MTU.
+    pub path_mtus: usize,
+    /// How long a learnt path MTU holds (RFC 8201 section 4: at least 5 minutes).
+    pub path_mtu_age: Duration,
+    /// Reports that wait to be fetched.
+    pub reports: usize,
+    /// Time between two reports of window edges and of connections.
+    pub edge_interval: Duration,
+    /// Window edges in one report.
+    pub edges: usize,
+    /// Time between two reports of counters.
+    pub counter_interval: Duration,
+    /// Outer path MTU in bytes when nothing else is known.
+    pub path_mtu: u16,
+    /// MTU of the TUN in bytes.
+    pub inner_mtu: u16,
+}
+
+impl Default for Limits {
+    fn default() -> Limits {
+        Limits {
+            freeze_packets: 8192,
+            freeze_bytes: 16 << 20,
+            early: Duration::from_secs(1),
+            waiting_packets: 1024,
+            waiting_bytes: 2 << 20,
+            waiting: Duration::from_millis(200),
+            reconcile: Duration::from_secs(1),
+            late: Duration::from_secs(5),
+            connections: 1 << 20,
+            sas: 1 << 18,
+            path_mtus: 4096,
+            path_mtu_age: Duration::from_secs(600),
+            reports: 8192,
+            edge_interval: Duration::from_millis(10),
+            edges: 512,
+            counter_interval: Duration::from_secs(1),
+            path_mtu: 1500,
+            inner_mtu: 1400,
+        }
+    }
+}
