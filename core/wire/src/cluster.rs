@@ -81,10 +81,7 @@ impl Message {
             return Err(ParseError::Truncated(WHAT));
         };
         if *version != VERSION {
-            return Err(ParseError::Version {
-                what: WHAT,
-                version: u16::from(*version),
-            });
+            return Err(ParseError::Version { what: WHAT, version: u16::from(*version) });
         }
         let (message, rest): (Message, &[u8]) =
             postcard::take_from_bytes(fields).map_err(|_| ParseError::Value(WHAT))?;
@@ -97,7 +94,9 @@ impl Message {
     /// Whether no list is longer than its own limit.
     fn is_bounded(&self) -> bool {
         match self {
-            Message::Hello(hello) => hello.program.len() <= 64 && (1..=256).contains(&hello.workers),
+            Message::Hello(hello) => {
+                hello.program.len() <= 64 && (1..=256).contains(&hello.workers)
+            }
             Message::Connections(connections) => connections.updates.len() <= CONNECTIONS_MAX,
             Message::Edges(edges) => edges.edges.len() <= EDGES_MAX,
             Message::HighWater(marks) => marks.len() <= EDGES_MAX,

@@ -89,10 +89,7 @@ mod tests {
 
     #[test]
     fn the_header_is_spi_and_sequence_number() {
-        let header = Header {
-            spi: EspSpi(0x0102_0304),
-            sequence: 0x0506_0708,
-        };
+        let header = Header { spi: EspSpi(0x0102_0304), sequence: 0x0506_0708 };
         assert_eq!(header.emit(), [1, 2, 3, 4, 5, 6, 7, 8]);
         assert_eq!(Header::parse(&header.emit()), Ok(header));
         assert_eq!(Header::parse(&[0; 8]), Err(ParseError::Value("ESP SPI")));
@@ -104,10 +101,7 @@ mod tests {
     #[test]
     fn port_4500_is_shared_by_three() {
         assert_eq!(Encapsulated::parse(&[0xff]), Ok(Encapsulated::Keepalive));
-        assert_eq!(
-            Encapsulated::parse(&[0, 0, 0, 0, 9]),
-            Ok(Encapsulated::Ike(&[9]))
-        );
+        assert_eq!(Encapsulated::parse(&[0, 0, 0, 0, 9]), Ok(Encapsulated::Ike(&[9])));
         let esp = [0, 0, 1, 0, 0, 0, 0, 1];
         assert_eq!(Encapsulated::parse(&esp), Ok(Encapsulated::Esp(&esp)));
         assert!(Encapsulated::parse(&[]).is_err());

@@ -110,11 +110,7 @@ impl Header {
     /// Octets that [`Header::emit`] writes: 16 or 28.
     #[must_use]
     pub fn length(&self) -> usize {
-        if self.vip.0.is_ipv4() {
-            HEADER_LENGTH_IPV4
-        } else {
-            HEADER_LENGTH_IPV6
-        }
+        if self.vip.0.is_ipv4() { HEADER_LENGTH_IPV4 } else { HEADER_LENGTH_IPV6 }
     }
 
     /// Writes the header into the front of `out` and returns its length; `None` when `out` is too
@@ -139,10 +135,7 @@ impl Header {
         let mut reader = Reader::new(WHAT, frame);
         let version = reader.u8()?;
         if version != VERSION {
-            return Err(ParseError::Version {
-                what: WHAT,
-                version: u16::from(version),
-            });
+            return Err(ParseError::Version { what: WHAT, version: u16::from(version) });
         }
         let kind_octet = reader.u8()?;
         let kind = Kind::from_number(kind_octet & !IPV6).ok_or(ParseError::Value(WHAT))?;
@@ -195,14 +188,7 @@ impl LateOuter {
         let remote_port = reader.u16()?;
         let address = read_address(&mut reader, family & IPV6 != 0)?;
         let remote = SocketAddr::new(address, remote_port);
-        Ok((
-            LateOuter {
-                remote,
-                local_port,
-                traffic_class,
-            },
-            reader.rest(),
-        ))
+        Ok((LateOuter { remote, local_port, traffic_class }, reader.rest()))
     }
 }
 
@@ -210,23 +196,14 @@ impl LateOuter {
 mod tests {
     use super::*;
 
-    const KINDS: [Kind; 5] = [
-        Kind::ToTarget,
-        Kind::ToOwner,
-        Kind::LateOuter,
-        Kind::LateInner,
-        Kind::Heartbeat,
-    ];
+    const KINDS: [Kind; 5] =
+        [Kind::ToTarget, Kind::ToOwner, Kind::LateOuter, Kind::LateInner, Kind::Heartbeat];
 
     #[test]
     fn every_kind_goes_there_and_back_for_both_families() {
         for kind in KINDS {
             for vip in ["192.0.2.10", "2001:db8::10"] {
-                let header = Header {
-                    kind,
-                    vip: Vip(vip.parse().unwrap()),
-                    epoch: Epoch(0x0102),
-                };
+                let header = Header { kind, vip: Vip(vip.parse().unwrap()), epoch: Epoch(0x0102) };
                 let mut frame = [7; 64];
                 let length = header.emit(&mut frame).unwrap();
                 assert_eq!(length, header.length());
@@ -242,30 +219,19 @@ mod tests {
     #[test]
     fn the_header_is_as_drawn() {
         let vip = Vip("192.0.2.10".parse().unwrap());
-        let header = Header {
-            kind: Kind::ToOwner,
-            vip,
-            epoch: Epoch(0x0102),
-        };
+        let header = Header { kind: Kind::ToOwner, vip, epoch: Epoch(0x0102) };
         let mut bytes = [0xaa; HEADER_LENGTH_IPV4];
         assert_eq!(header.emit(&mut bytes), Some(16));
         assert_eq!(bytes, [1, 2, 0, 0, 0, 0, 0, 0, 0, 0, 1, 2, 192, 0, 2, 10]);
         bytes[1] = 6;
-        assert_eq!(
-            Header::parse(&bytes),
-            Err(ParseError::Value("fabric frame"))
-        );
+        assert_eq!(Header::parse(&bytes), Err(ParseError::Value("fabric frame")));
     }
 
     #[test]
     fn a_late_packet_keeps_where_it_came_from() {
         for remote in ["198.51.100.7:61000", "[2001:db8::7]:4500"] {
             let remote = remote.parse().unwrap();
-            let late = LateOuter {
-                remote,
-                local_port: 4500,
-                traffic_class: 0xb9,
-            };
+            let late = LateOuter { remote, local_port: 4500, traffic_class: 0xb9 };
             let bytes = [&late.emit()[..], b"packet"].concat();
             assert_eq!(LateOuter::parse(&bytes), Ok((late, &b"packet"[..])));
             assert!(LateOuter::parse(&bytes[..9]).is_err());

@@ -105,16 +105,8 @@ mod tests {
                 next_sequence: Some(1 << 40),
                 block: 3,
                 sent: UsageImage::default(),
-                window: Some(WindowImage {
-                    edge: 77,
-                    size: 1024,
-                    received: vec![u64::MAX; 16],
-                }),
-                received: UsageImage {
-                    packets: 9,
-                    bytes: 900,
-                    last: Some(Timestamp(5)),
-                },
+                window: Some(WindowImage { edge: 77, size: 1024, received: vec![u64::MAX; 16] }),
+                received: UsageImage { packets: 9, bytes: 900, last: Some(Timestamp(5)) },
             }],
             connections: Vec::new(),
         };

@@ -23,20 +23,16 @@ impl<'a> Reader<'a> {
 
     /// The next `length` octets.
     pub(crate) fn take(&mut self, length: usize) -> Result<&'a [u8], ParseError> {
-        let (taken, rest) = self
-            .rest
-            .split_at_checked(length)
-            .ok_or(ParseError::Truncated(self.what))?;
+        let (taken, rest) =
+            self.rest.split_at_checked(length).ok_or(ParseError::Truncated(self.what))?;
         self.rest = rest;
         Ok(taken)
     }
 
     /// The next `N` octets as an array.
     pub(crate) fn array<const N: usize>(&mut self) -> Result<[u8; N], ParseError> {
-        let (taken, rest) = self
-            .rest
-            .split_first_chunk::<N>()
-            .ok_or(ParseError::Truncated(self.what))?;
+        let (taken, rest) =
+            self.rest.split_first_chunk::<N>().ok_or(ParseError::Truncated(self.what))?;
         self.rest = rest;
         Ok(*taken)
     }
@@ -68,10 +64,6 @@ impl<'a> Reader<'a> {
 
     /// Ends the reading; an error when octets are left over.
     pub(crate) fn finish(self) -> Result<(), ParseError> {
-        if self.rest.is_empty() {
-            Ok(())
-        } else {
-            Err(ParseError::Length(self.what))
-        }
+        if self.rest.is_empty() { Ok(()) } else { Err(ParseError::Length(self.what)) }
     }
 }

@@ -83,17 +83,10 @@ pub fn decode<T: Record>(bytes: &[u8]) -> Result<T, ParseError> {
         return Err(ParseError::Value("record kind"));
     }
     if *version != T::VERSION {
-        return Err(ParseError::Version {
-            what: WHAT,
-            version: u16::from(*version),
-        });
+        return Err(ParseError::Version { what: WHAT, version: u16::from(*version) });
     }
     let (record, rest) = postcard::take_from_bytes(fields).map_err(|_| ParseError::Value(WHAT))?;
-    if rest.is_empty() {
-        Ok(record)
-    } else {
-        Err(ParseError::Length(WHAT))
-    }
+    if rest.is_empty() { Ok(record) } else { Err(ParseError::Length(WHAT)) }
 }
 
 #[cfg(test)]

@@ -96,10 +96,6 @@ impl Drop for FrameDecoder {
 
 impl core::fmt::Debug for FrameDecoder {
     fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
-        write!(
-            f,
-            "FrameDecoder({} bytes waiting)",
-            self.bytes.len() - self.done
-        )
+        write!(f, "FrameDecoder({} bytes waiting)", self.bytes.len() - self.done)
     }
 }

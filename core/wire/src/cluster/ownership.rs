@@ -101,11 +101,7 @@ impl Heartbeat {
         if !rest.is_empty() {
             return Err(ParseError::Length("heartbeat"));
         }
-        let longest = beat
-            .challenges
-            .len()
-            .max(beat.echoes.len())
-            .max(beat.vips.len());
+        let longest = beat.challenges.len().max(beat.echoes.len()).max(beat.vips.len());
         if longest > HEARTBEAT_LIST_MAX || beat.high_water.len() > HIGH_WATER_MAX {
             return Err(ParseError::Length("heartbeat list"));
         }
@@ -201,10 +197,7 @@ mod tests {
         let beat = Heartbeat {
             incarnation: 7,
             version: 3,
-            challenges: vec![Challenge {
-                node: node.clone(),
-                number: 9,
-            }],
+            challenges: vec![Challenge { node: node.clone(), number: 9 }],
             echoes: Vec::new(),
             vips: vec![VipStanding {
                 vip: Vip("192.0.2.10".parse().expect("an address")),
@@ -221,27 +214,14 @@ mod tests {
         }
         let mut longer = bytes;
         longer.push(0);
-        assert_eq!(
-            Heartbeat::decode(&longer),
-            Err(ParseError::Length("heartbeat"))
-        );
+        assert_eq!(Heartbeat::decode(&longer), Err(ParseError::Length("heartbeat")));
     }
 
     #[test]
     fn a_heartbeat_with_too_long_a_list_is_refused() {
         let vip = Vip("192.0.2.10".parse().expect("an address"));
-        let mark = HighWater {
-            vip,
-            spi_in: EspSpi(256),
-            sequence: 1,
-        };
-        let beat = Heartbeat {
-            high_water: vec![mark; HIGH_WATER_MAX + 1],
-            ..Heartbeat::default()
-        };
-        assert_eq!(
-            Heartbeat::decode(&beat.encode()),
-            Err(ParseError::Length("heartbeat list"))
-        );
+        let mark = HighWater { vip, spi_in: EspSpi(256), sequence: 1 };
+        let beat = Heartbeat { high_water: vec![mark; HIGH_WATER_MAX + 1], ..Heartbeat::default() };
+        assert_eq!(Heartbeat::decode(&beat.encode()), Err(ParseError::Length("heartbeat list")));
     }
 }

@@ -47,10 +47,7 @@ impl Auth {
         let mut reader = Reader::new("Authentication payload", body);
         let method = AuthMethod::from_number(reader.u8()?);
         reader.take(3)?;
-        Ok(Auth {
-            method,
-            data: reader.rest().to_vec(),
-        })
+        Ok(Auth { method, data: reader.rest().to_vec() })
     }
 
     /// Writes the payload's body.

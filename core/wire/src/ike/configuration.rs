@@ -85,10 +85,7 @@ fn value<const N: usize>(bytes: &[u8]) -> Result<Option<[u8; N]>, ParseError> {
     if bytes.is_empty() {
         return Ok(None);
     }
-    bytes
-        .try_into()
-        .map(Some)
-        .map_err(|_| ParseError::Length(WHAT))
+    bytes.try_into().map(Some).map_err(|_| ParseError::Length(WHAT))
 }
 
 fn ipv4(bytes: &[u8]) -> Result<Option<Ipv4Addr>, ParseError> {
@@ -142,10 +139,9 @@ impl Attribute {
             Attribute::InternalIp4Dns(address) => (3, v4(address)),
             Attribute::ApplicationVersion(text) => (7, text.clone()),
             Attribute::InternalIp6Address(prefix) => (8, v6(prefix)),
-            Attribute::InternalIp6Dns(address) => (
-                10,
-                address.map_or_else(Vec::new, |address| address.octets().to_vec()),
-            ),
+            Attribute::InternalIp6Dns(address) => {
+                (10, address.map_or_else(Vec::new, |address| address.octets().to_vec()))
+            }
             Attribute::InternalIp4Subnet(subnet) => {
                 let octets = |(network, mask): (Ipv4Addr, Ipv4Addr)| {
                     [network.octets(), mask.octets()].concat()

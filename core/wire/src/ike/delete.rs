@@ -30,11 +30,7 @@ impl Delete {
             (Protocol::Ike, 0) if count == 0 => Ok(Delete::Ike),
             (Protocol::Esp, 4) => {
                 let (spis, _) = spis.as_chunks::<4>();
-                Ok(Delete::Esp(
-                    spis.iter()
-                        .map(|spi| EspSpi(u32::from_be_bytes(*spi)))
-                        .collect(),
-                ))
+                Ok(Delete::Esp(spis.iter().map(|spi| EspSpi(u32::from_be_bytes(*spi))).collect()))
             }
             (Protocol::Ike | Protocol::Esp, _) => Err(ParseError::Length(WHAT)),
             (other, _) => Ok(Delete::Other(other.number())),

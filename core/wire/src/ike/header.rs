@@ -108,10 +108,7 @@ impl RawHeader {
     /// `Truncated` when there are fewer than 28 octets.
     pub fn parse(bytes: &[u8]) -> Result<RawHeader, ParseError> {
         let mut reader = Reader::new("IKE header", bytes);
-        let spis = IkeSpis {
-            initiator: reader.u64()?,
-            responder: reader.u64()?,
-        };
+        let spis = IkeSpis { initiator: reader.u64()?, responder: reader.u64()? };
         let first = PayloadType(reader.u8()?);
         let major_version = reader.u8()? >> 4;
         let exchange = ExchangeType::from_number(reader.u8()?);
@@ -126,12 +123,7 @@ impl RawHeader {
             higher_version: flags & HIGHER_VERSION != 0,
             message_id,
         };
-        Ok(RawHeader {
-            header,
-            first,
-            major_version,
-            length,
-        })
+        Ok(RawHeader { header, first, major_version, length })
     }
 }
 
@@ -145,10 +137,7 @@ impl Header {
         let raw = RawHeader::parse(message)?;
         if raw.major_version != 2 {
             let version = u16::from(raw.major_version);
-            return Err(ParseError::Version {
-                what: "IKE",
-                version,
-            });
+            return Err(ParseError::Version { what: "IKE", version });
         }
         if usize::try_from(raw.length) != Ok(message.len()) {
             return Err(ParseError::Length("IKE header"));

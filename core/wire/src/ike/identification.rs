@@ -113,10 +113,7 @@ fn address<const N: usize>(data: &[u8]) -> Result<[u8; N], ParseError> {
 impl Identification {
     /// Reads the payload's body, behind the generic header.
     pub(super) fn parse_body(side: Side, body: &[u8]) -> Result<Identification, ParseError> {
-        Ok(Identification {
-            side,
-            identity: Identity::parse_body(body)?,
-        })
+        Ok(Identification { side, identity: Identity::parse_body(body)? })
     }
 }
 
@@ -163,10 +160,7 @@ impl FromStr for Identity {
     type Err = BadIdentity;
 
     fn from_str(text: &str) -> Result<Identity, BadIdentity> {
-        parse_plain(text).map_err(|why| BadIdentity {
-            text: text.to_owned(),
-            why,
-        })
+        parse_plain(text).map_err(|why| BadIdentity { text: text.to_owned(), why })
     }
 }
 
@@ -212,16 +206,8 @@ fn parse_typed(prefix: &str, value: &str) -> Result<Identity, &'static str> {
     };
     let data = match (kind, value.strip_prefix('#')) {
         (_, Some(hex)) => parse_hex(hex)?,
-        (1, None) => value
-            .parse::<Ipv4Addr>()
-            .map_err(|_| "no IPv4 address")?
-            .octets()
-            .to_vec(),
-        (5, None) => value
-            .parse::<Ipv6Addr>()
-            .map_err(|_| "no IPv6 address")?
-            .octets()
-            .to_vec(),
+        (1, None) => value.parse::<Ipv4Addr>().map_err(|_| "no IPv4 address")?.octets().to_vec(),
+        (5, None) => value.parse::<Ipv6Addr>().map_err(|_| "no IPv6 address")?.octets().to_vec(),
         (_, None) => value.as_bytes().to_vec(),
     };
     Identity::from_data(kind, &data).map_err(|_| "an address of the wrong length")
@@ -230,11 +216,7 @@ fn parse_typed(prefix: &str, value: &str) -> Result<Identity, &'static str> {
 fn parse_hex(text: &str) -> Result<Vec<u8>, &'static str> {
     let digits = text
         .bytes()
-        .map(|digit| {
-            char::from(digit)
-                .to_digit(16)
-                .and_then(|value| u8::try_from(value).ok())
-        })
+        .map(|digit| char::from(digit).to_digit(16).and_then(|value| u8::try_from(value).ok()))
         .collect::<Option<Vec<u8>>>()
         .ok_or("not hexadecimal")?;
     let (pairs, odd) = digits.as_chunks::<2>();

@@ -60,10 +60,7 @@ impl KeyExchange {
         let mut reader = Reader::new("Key Exchange payload", body);
         let group = Group::from_number(reader.u16()?);
         reader.take(2)?;
-        Ok(KeyExchange {
-            group,
-            public: reader.rest().to_vec(),
-        })
+        Ok(KeyExchange { group, public: reader.rest().to_vec() })
     }
 
     /// Writes the payload's body.

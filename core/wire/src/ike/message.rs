@@ -189,14 +189,9 @@ fn parse_link<'a>(reader: &mut Reader<'a>) -> Result<Link<'a>, ParseError> {
     let next = PayloadType(reader.u8()?);
     let critical = reader.u8()? & 0x80 != 0;
     let length = usize::from(reader.u16()?);
-    let body_length = length
-        .checked_sub(GENERIC_LENGTH)
-        .ok_or(ParseError::Length("generic payload header"))?;
-    Ok(Link {
-        next,
-        critical,
-        body: reader.take(body_length)?,
-    })
+    let body_length =
+        length.checked_sub(GENERIC_LENGTH).ok_or(ParseError::Length("generic payload header"))?;
+    Ok(Link { next, critical, body: reader.take(body_length)? })
 }
 
 /// A chain as it was read.
@@ -215,18 +210,12 @@ fn parse_links(first: PayloadType, bytes: &[u8]) -> Result<Chain, ParseError> {
     for _ in 0..=MAX_PAYLOADS {
         if kind == PayloadType::NONE {
             reader.finish()?;
-            return Ok(Chain {
-                payloads,
-                encrypted: None,
-            });
+            return Ok(Chain { payloads, encrypted: None });
         }
         let link = parse_link(&mut reader)?;
         if kind == PayloadType::ENCRYPTED {
             reader.finish()?;
-            return Ok(Chain {
-                payloads,
-                encrypted: Some((link.next, link.body.len())),
-            });
+            return Ok(Chain { payloads, encrypted: Some((link.next, link.body.len())) });
         }
         match Payload::parse_body(kind, link.body)? {
             Some(payload) => payloads.push(payload),
@@ -275,11 +264,7 @@ pub fn emit_chain(payloads: &[Payload]) -> (PayloadType, Vec<u8>) {
 pub fn emit_encrypted_header(header: &Header, first: PayloadType, body_length: usize) -> Vec<u8> {
     let payload_length = GENERIC_LENGTH + body_length;
     let mut out = Vec::with_capacity(HEADER_LENGTH + payload_length);
-    header.emit(
-        PayloadType::ENCRYPTED,
-        length32(HEADER_LENGTH + payload_length),
-        &mut out,
-    );
+    header.emit(PayloadType::ENCRYPTED, length32(HEADER_LENGTH + payload_length), &mut out);
     out.extend_from_slice(&[first.0, 0]);
     out.extend_from_slice(&length16(payload_length).to_be_bytes());
     out
@@ -289,11 +274,7 @@ impl Message {
     /// A message in clear.
     #[must_use]
     pub fn new(header: Header, payloads: Vec<Payload>) -> Message {
-        Message {
-            header,
-            payloads,
-            encrypted: None,
-        }
+        Message { header, payloads, encrypted: None }
     }
 
     /// Reads a message, without a non-ESP marker in front.
@@ -308,11 +289,7 @@ impl Message {
             let body_at = bytes.len().saturating_sub(length);
             Encrypted { first, body_at }
         });
-        Ok(Message {
-            header,
-            payloads: chain.payloads,
-            encrypted,
-        })
+        Ok(Message { header, payloads: chain.payloads, encrypted })
     }
 
     /// Writes a message in clear; [`emit_encrypted_header`] is for the others.

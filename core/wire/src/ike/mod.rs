@@ -36,19 +36,13 @@ pub use vendor::VendorId;
 /// A count or length for an 8-bit field. What we compose is bounded far below; a larger value is a
 /// fault of the composer, which a peer's parser refuses.
 fn length8(length: usize) -> u8 {
-    debug_assert!(
-        length <= usize::from(u8::MAX),
-        "{length} does not fit in 8 bits"
-    );
+    debug_assert!(length <= usize::from(u8::MAX), "{length} does not fit in 8 bits");
     u8::try_from(length).unwrap_or(u8::MAX)
 }
 
 /// As [`length8`], for 16 bits.
 fn length16(length: usize) -> u16 {
-    debug_assert!(
-        length <= usize::from(u16::MAX),
-        "{length} does not fit in 16 bits"
-    );
+    debug_assert!(length <= usize::from(u16::MAX), "{length} does not fit in 16 bits");
     u16::try_from(length).unwrap_or(u16::MAX)
 }
 

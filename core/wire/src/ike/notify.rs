@@ -62,11 +62,7 @@ impl Notify {
     /// A notification that concerns no SA in particular.
     #[must_use]
     pub fn new(kind: NotifyType, data: Vec<u8>) -> Notify {
-        Notify {
-            sa: None,
-            kind,
-            data,
-        }
+        Notify { sa: None, kind, data }
     }
 
     /// Reads the payload's body, behind the generic header. The protocol is ignored when there is
@@ -85,11 +81,7 @@ impl Notify {
             }
             _ => Some((protocol, spi.to_vec())),
         };
-        Ok(Notify {
-            sa,
-            kind,
-            data: reader.rest().to_vec(),
-        })
+        Ok(Notify { sa, kind, data: reader.rest().to_vec() })
     }
 
     /// Writes the payload's body.

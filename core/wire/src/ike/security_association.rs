@@ -358,15 +358,7 @@ impl Proposal {
             transforms.push(transform);
         }
         body.finish()?;
-        Ok((
-            Proposal {
-                number,
-                protocol,
-                spi,
-                transforms,
-            },
-            more,
-        ))
+        Ok((Proposal { number, protocol, spi, transforms }, more))
     }
 
     fn emit(&self, more: bool, out: &mut Vec<u8>) {

@@ -56,18 +56,14 @@ fn width(address: IpAddr) -> u8 {
 /// The address of a number, in the family of `like`; of an IPv4 address only 32 bits count.
 fn address(number: u128, like: IpAddr) -> IpAddr {
     match like {
-        IpAddr::V4(_) => IpAddr::V4(Ipv4Addr::from_bits(
-            u32::try_from(number).unwrap_or(u32::MAX),
-        )),
+        IpAddr::V4(_) => IpAddr::V4(Ipv4Addr::from_bits(u32::try_from(number).unwrap_or(u32::MAX))),
         IpAddr::V6(_) => IpAddr::V6(Ipv6Addr::from_bits(number)),
     }
 }
 
 /// The lowest `bits` bits set.
 fn low_mask(bits: u8) -> u128 {
-    1u128
-        .checked_shl(u32::from(bits))
-        .map_or(u128::MAX, |power| power - 1)
+    1u128.checked_shl(u32::from(bits)).map_or(u128::MAX, |power| power - 1)
 }
 
 impl TrafficSelector {
@@ -96,10 +92,7 @@ impl TrafficSelector {
     pub fn from_prefix(network: IpAddr, length: u8) -> Option<TrafficSelector> {
         let host = low_mask(width(network).checked_sub(length)?);
         let first = number(network) & !host;
-        Some(TrafficSelector::from_range(
-            address(first, network),
-            address(first | host, network),
-        ))
+        Some(TrafficSelector::from_range(address(first, network), address(first | host, network)))
     }
 
     /// All traffic of a range. The caller has seen to it that both are of one family and in order.
@@ -236,24 +229,16 @@ impl TrafficSelector {
         let kind = reader.u8()?;
         let protocol = reader.u8()?;
         let length = reader.u16()?;
-        let body_length = usize::from(length)
-            .checked_sub(4)
-            .ok_or(ParseError::Length(WHAT))?;
+        let body_length = usize::from(length).checked_sub(4).ok_or(ParseError::Length(WHAT))?;
         let mut body = Reader::new(WHAT, reader.take(body_length)?);
         if kind != IPV4_RANGE.0 && kind != IPV6_RANGE.0 {
             return Ok(None);
         }
         let (first_port, last_port) = (body.u16()?, body.u16()?);
         let (first, last) = if kind == IPV4_RANGE.0 {
-            (
-                IpAddr::from(body.array::<4>()?),
-                IpAddr::from(body.array::<4>()?),
-            )
+            (IpAddr::from(body.array::<4>()?), IpAddr::from(body.array::<4>()?))
         } else {
-            (
-                IpAddr::from(body.array::<16>()?),
-                IpAddr::from(body.array::<16>()?),
-            )
+            (IpAddr::from(body.array::<16>()?), IpAddr::from(body.array::<16>()?))
         };
         body.finish()?;
         let opaque = (first_port, last_port) == (u16::MAX, 0);
@@ -261,20 +246,11 @@ impl TrafficSelector {
             return Err(ParseError::Value(WHAT));
         }
         let range = TrafficSelector::from_range(first, last);
-        Ok(Some(TrafficSelector {
-            protocol,
-            first_port,
-            last_port,
-            ..range
-        }))
+        Ok(Some(TrafficSelector { protocol, first_port, last_port, ..range }))
     }
 
     fn emit(&self, out: &mut Vec<u8>) {
-        let (kind, length) = if self.is_ipv4() {
-            IPV4_RANGE
-        } else {
-            IPV6_RANGE
-        };
+        let (kind, length) = if self.is_ipv4() { IPV4_RANGE } else { IPV6_RANGE };
         out.extend_from_slice(&[kind, self.protocol]);
         out.extend_from_slice(&length.to_be_bytes());
         out.extend_from_slice(&self.first_port.to_be_bytes());

@@ -49,15 +49,9 @@ impl Sealed {
         let mut reader = Reader::new(WHAT, bytes);
         let version = reader.u8()?;
         if version != VERSION {
-            return Err(ParseError::Version {
-                what: WHAT,
-                version: u16::from(version),
-            });
+            return Err(ParseError::Version { what: WHAT, version: u16::from(version) });
         }
         let epoch = Epoch(reader.u64()?);
-        Ok(Sealed {
-            epoch,
-            body: reader.rest().to_vec(),
-        })
+        Ok(Sealed { epoch, body: reader.rest().to_vec() })
     }
 }

@@ -3,11 +3,7 @@ use crate::id::{Epoch, EspSpi, NodeName};
 
 fn epoch_record() -> v1::EpochRecord {
     let owner = NodeName::try_from("a".to_owned()).unwrap();
-    v1::EpochRecord {
-        epoch: Epoch(7),
-        owner,
-        incarnation: 300,
-    }
+    v1::EpochRecord { epoch: Epoch(7), owner, incarnation: 300 }
 }
 
 #[test]
@@ -26,46 +22,25 @@ fn another_kind_another_version_and_a_longer_record_are_refused() {
         decode::<v1::EpochRecord>(&changed)
     };
     assert_eq!(with(0, 2), Err(ParseError::Value("record kind")));
-    assert_eq!(
-        with(1, 2),
-        Err(ParseError::Version {
-            what: "record",
-            version: 2
-        })
-    );
+    assert_eq!(with(1, 2), Err(ParseError::Version { what: "record", version: 2 }));
     let longer = [&bytes[..], &[0]].concat();
-    assert_eq!(
-        decode::<v1::EpochRecord>(&longer),
-        Err(ParseError::Length("record"))
-    );
+    assert_eq!(decode::<v1::EpochRecord>(&longer), Err(ParseError::Length("record")));
     for end in 0..bytes.len() {
-        assert!(
-            decode::<v1::EpochRecord>(&bytes[..end]).is_err(),
-            "cut at {end}"
-        );
+        assert!(decode::<v1::EpochRecord>(&bytes[..end]).is_err(), "cut at {end}");
     }
 }
 
 #[test]
 fn a_count_that_the_bytes_cannot_hold_is_refused_without_making_room_for_it() {
     let forged = [6, 1, 0, 0xff, 0xff, 0xff, 0xff, 0x0f];
-    assert_eq!(
-        decode::<v1::Edges>(&forged),
-        Err(ParseError::Value("record"))
-    );
-    let edges = v1::Edges {
-        epoch: Epoch(2),
-        edges: vec![(EspSpi(256), 1 << 40)],
-    };
+    assert_eq!(decode::<v1::Edges>(&forged), Err(ParseError::Value("record")));
+    let edges = v1::Edges { epoch: Epoch(2), edges: vec![(EspSpi(256), 1 << 40)] };
     assert_eq!(decode(encode(&edges).expose()), Ok(edges));
 }
 
 #[test]
 fn a_sealed_record_shows_its_epoch_only() {
-    let sealed = Sealed {
-        epoch: Epoch(0x0102),
-        body: vec![9; 40],
-    };
+    let sealed = Sealed { epoch: Epoch(0x0102), body: vec![9; 40] };
     let bytes = sealed.emit();
     assert_eq!(bytes[..10], [1, 0, 0, 0, 0, 0, 0, 1, 2, 9]);
     assert_eq!(Sealed::parse(&bytes), Ok(sealed));
