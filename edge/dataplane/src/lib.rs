@@ -1,1 +1,5 @@
-//! to be filled.
+//! tmp
+mod config;
+mod error;
+mod setup;
+mod sys;

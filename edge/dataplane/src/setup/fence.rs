@@ -1,0 +1,118 @@
+//! The fence: packet filter, rule and blackhole routes that keep what belongs in a tunnel from
+//! leaving in clear. It stands before the first packet flows and stays when the process ends, by
+//! whatever cause; only [`Fence::remove`] takes it away.
+
+use std::process::Stdio;
+
+use tokio::io::AsyncWriteExt;
+use tokio::process::Command;
+
+use super::netlink::Netlink;
+use super::policy::Way;
+use super::ruleset::{Ruleset, table_name};
+use super::sysctl;
+use crate::config::{Config, Prefix, without_covered};
+use crate::error::DataPlaneError;
+
+/// The fence of one data plane. Dropping it leaves it standing.
+pub(crate) struct Fence {
+    netlink: Netlink,
+    config: Config,
+    protected: Vec<Prefix>,
+    tun: Option<u32>,
+}
+
+impl Fence {
+    /// Builds the fence for the configured prefixes and those that an earlier process left behind:
+    /// a fence only ever grows until it is removed.
+    pub(crate) async fn build(netlink: Netlink, config: &Config) -> Result<Fence, DataPlaneError> {
+        let left = netlink.blackholes().await?;
+        let mut protected = config.protected.clone();
+        for (prefix, ..) in &left {
+            if !config.protected.iter().any(|p| p.covers(prefix)) {
+                tracing::warn!(%prefix, "protected by an earlier run, stays so until stop --open");
+            }
+            protected.push(*prefix);
+        }
+        let protected = without_covered(protected);
+        let fence = Fence { netlink, config: config.clone(), protected, tun: None };
+        fence.load().await?;
+        for prefix in &fence.protected {
+            fence.netlink.add_route(prefix, Way::Blackhole, config.table).await?;
+        }
+        for v4 in families() {
+            fence.netlink.ensure_rule(v4, config.mark, config.table).await?;
+        }
+        for (.., message) in left.into_iter().filter(|(_, table, _)| *table != config.table) {
+            fence.netlink.delete_route(message).await?;
+        }
+        Ok(fence)
+    }
+
+    /// Leads all protected prefixes into the TUN with this interface index, which must be up.
+    pub(crate) async fn open_gate(&mut self, tun: u32) -> Result<(), DataPlaneError> {
+        self.tun = Some(tun);
+        for prefix in &self.protected {
+            self.netlink.add_route(prefix, Way::Tunnel(tun), self.config.table).await?;
+        }
+        Ok(())
+    }
+
+    /// Adds a prefix. Filter and blackhole come before the way into the TUN.
+    pub(crate) async fn protect(&mut self, prefix: Prefix) -> Result<(), DataPlaneError> {
+        if self.protected.iter().any(|p| p.covers(&prefix)) {
+            return Ok(());
+        }
+        self.protected.push(prefix);
+        self.load().await?;
+        self.netlink.add_route(&prefix, Way::Blackhole, self.config.table).await?;
+        match self.tun {
+            Some(tun) => {
+                self.netlink.add_route(&prefix, Way::Tunnel(tun), self.config.table).await
+            }
+            None => Ok(()),
+        }
+    }
+
+    async fn load(&self) -> Result<(), DataPlaneError> {
+        nft(&Ruleset::new(&self.config, &self.protected).script()).await
+    }
+
+    /// Takes the fence of an instance away, whether this or an earlier process built it.
+    pub(crate) async fn remove(netlink: &Netlink, instance: &str) -> Result<(), DataPlaneError> {
+        for v4 in families() {
+            netlink.delete_rules(v4, None).await?;
+        }
+        for (.., message) in netlink.blackholes().await? {
+            netlink.delete_route(message).await?;
+        }
+        let table = table_name(instance);
+        nft(&format!("table inet {table} {{}}\ndelete table inet {table}\n")).await
+    }
+}
+
+/// IPv4, and IPv6 where the kernel has it.
+fn families() -> impl Iterator<Item = bool> {
+    let v6 = sysctl::has_ipv6().then_some(false);
+    std::iter::once(true).chain(v6)
+}
+
+/// Loads a script in one transaction.
+async fn nft(script: &str) -> Result<(), DataPlaneError> {
+    let failed = |e| DataPlaneError::io("run nft (Debian package nftables)", e);
+    let mut child = Command::new("nft")
+        .args(["-f", "-"])
+        .stdin(Stdio::piped())
+        .stdout(Stdio::null())
+        .stderr(Stdio::piped())
+        .spawn()
+        .map_err(failed)?;
+    if let Some(mut stdin) = child.stdin.take() {
+        stdin.write_all(script.as_bytes()).await.map_err(failed)?;
+    }
+    let output = child.wait_with_output().await.map_err(failed)?;
+    if output.status.success() {
+        return Ok(());
+    }
+    Err(DataPlaneError::Fence(String::from_utf8_lossy(&output.stderr).trim().to_owned()))
+}
