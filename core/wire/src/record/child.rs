@@ -68,6 +68,8 @@ pub struct ChildConstant {
     pub soft: ChildLimit,
     /// When it must be gone.
     pub hard: ChildLimit,
+    /// A rekey is due as well when there is room for fewer takeovers than this, jitter included.
+    pub takeover_reserve: u32,
     /// Our address and port at its creation.
     pub local_endpoint: SocketAddr,
     /// The peer's address and port at its creation; the present one is in the record of its IKE SA.
