@@ -58,9 +58,8 @@ pub fn build() -> Result<Binaries> {
         bail!("the programs do not compile");
     }
     let messages = String::from_utf8_lossy(&output.stdout).into_owned();
-    let find = |name: &str| {
-        executable(&messages, name).with_context(|| format!("cargo built no {name}"))
-    };
+    let find =
+        |name: &str| executable(&messages, name).with_context(|| format!("cargo built no {name}"));
     Ok(Binaries { vipsec: find("vipsec")?, probe: find("vipsec-lab-probe")? })
 }
 

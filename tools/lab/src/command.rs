@@ -30,10 +30,8 @@ pub fn run_words(words: &[&str]) -> Result<String> {
 /// As [`run`].
 pub fn output_of(command: &mut Command) -> Result<String> {
     let shown = format!("{command:?}");
-    let output = command
-        .stdin(Stdio::null())
-        .output()
-        .with_context(|| format!("cannot start {shown}"))?;
+    let output =
+        command.stdin(Stdio::null()).output().with_context(|| format!("cannot start {shown}"))?;
     if !output.status.success() {
         bail!(
             "{shown} failed with {}: {}{}",

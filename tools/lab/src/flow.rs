@@ -95,8 +95,7 @@ impl FlowRecord {
     /// # Errors
     /// When the file is missing or is none of a prober.
     pub fn read(path: &Path) -> Result<Vec<Self>> {
-        let text =
-            fs::read(path).with_context(|| format!("cannot read {}", path.display()))?;
+        let text = fs::read(path).with_context(|| format!("cannot read {}", path.display()))?;
         serde_json::from_slice(&text)
             .with_context(|| format!("{} holds no records of a prober", path.display()))
     }

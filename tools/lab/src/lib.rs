@@ -14,8 +14,9 @@ pub mod capture;
 pub mod clock;
 pub mod command;
 pub mod flow;
-pub mod gateway;
+
 pub mod netns;
+pub mod node;
 pub mod packages;
 pub mod probe;
 pub mod process;

@@ -44,7 +44,7 @@ impl Lab {
     /// # Errors
     /// When not run as root, or when the directory cannot be made.
     pub fn start() -> Result<Self> {
-        if !geteuid().is_root() {
+        if !is_root() {
             bail!("the lab makes network namespaces and must be run as root");
         }
         let lock = File::create(LOCK).with_context(|| format!("cannot open {LOCK}"))?;
@@ -84,7 +84,8 @@ impl Lab {
         Ok(path)
     }
 
-    /// Leaves the lab up when this value is dropped; `reap(true)` removes it later.
+    /// Leaves the lab up when this value is dropped, unless by a panic; `reap(true)` removes it
+    /// later. To be called before any process is started.
     ///
     /// # Errors
     /// When the mark cannot be written.
@@ -92,6 +93,12 @@ impl Lab {
         fs::write(self.directory.join(KEEP), "kept by its user\n")?;
         self.kept = true;
         Ok(())
+    }
+
+    /// Whether it stays up.
+    #[must_use]
+    pub fn is_kept(&self) -> bool {
+        self.kept
     }
 }
 
@@ -106,6 +113,12 @@ impl Drop for Lab {
         }
         take_down(&self.prefix, &self.directory);
     }
+}
+
+/// Whether this process may make a lab.
+#[must_use]
+pub fn is_root() -> bool {
+    geteuid().is_root()
 }
 
 /// Removes what runs left behind whose process is gone. With `kept_too`, also those that were
@@ -175,9 +188,9 @@ fn save_logs(directory: &Path) {
     let kept = env::temp_dir().join("vipsec-lab-failure");
     let name = directory.file_name().unwrap_or_default();
     let target = kept.join(name);
-    let copied = fs::create_dir_all(&kept)
-        .map_err(anyhow::Error::from)
-        .and_then(|()| command::run(&format!("cp -r {} {}", directory.display(), target.display())));
+    let copied = fs::create_dir_all(&kept).map_err(anyhow::Error::from).and_then(|()| {
+        command::run(&format!("cp -r {} {}", directory.display(), target.display()))
+    });
     match copied {
         Ok(_) => eprintln!("lab: the logs of this run are in {}", target.display()),
         Err(error) => eprintln!("lab: {error:#}"),

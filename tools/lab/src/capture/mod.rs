@@ -35,7 +35,8 @@ impl Capture {
     /// When tcpdump does not start listening within 5 s.
     pub fn start(lab: &Lab, switch: &Namespace, bridge: &str) -> Result<Self> {
         let file = lab.directory().join(format!("{bridge}.pcap"));
-        let arguments = format!("-i {bridge} -s {SNAP_LENGTH} -B 65536 -U -Z root -w {}", file.display());
+        let arguments =
+            format!("-i {bridge} -s {SNAP_LENGTH} -B 65536 -U -Z root -w {}", file.display());
         let program = Program {
             namespace: switch.clone(),
             path: "tcpdump".into(),

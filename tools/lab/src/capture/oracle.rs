@@ -178,12 +178,7 @@ fn is_in_clear(rules: &Rules, frame: &Frame) -> bool {
 
 impl Association {
     fn new(sender: [u8; 6]) -> Self {
-        Self {
-            highest: 0,
-            highest_sender: sender,
-            sequences: HashSet::new(),
-            ivs: HashSet::new(),
-        }
+        Self { highest: 0, highest_sender: sender, sequences: HashSet::new(), ivs: HashSet::new() }
     }
 
     fn check(

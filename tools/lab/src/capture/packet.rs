@@ -149,11 +149,7 @@ fn ipv6(body: &[u8]) -> Option<Packet> {
 fn transport(protocol: u8, body: &[u8]) -> Option<Payload> {
     Some(match protocol {
         1 => Payload::Icmp { kind: *body.first()?, code: *body.get(1)? },
-        6 => Payload::Tcp {
-            from: half(body, 0)?,
-            to: half(body, 2)?,
-            flags: *body.get(13)?,
-        },
+        6 => Payload::Tcp { from: half(body, 0)?, to: half(body, 2)?, flags: *body.get(13)? },
         17 => udp(half(body, 0)?, half(body, 2)?, body.get(8..)?),
         50 => esp(body, None)?,
         _ => Payload::Other { protocol },

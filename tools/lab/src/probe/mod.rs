@@ -9,6 +9,7 @@ mod echo;
 mod http;
 mod pattern;
 mod ping;
+mod prober;
 mod recorder;
 mod serve;
 mod stream;
@@ -24,6 +25,8 @@ use std::time::Duration;
 use anyhow::{Context, Result};
 use clap::{Parser, Subcommand};
 use signal_hook::consts::{SIGINT, SIGTERM};
+
+pub use prober::Prober;
 
 use crate::clock::now_us;
 use crate::flow::FlowRecord;

@@ -95,9 +95,9 @@ fn reply(to: IpAddr, identifier: u16, packet: &[u8]) -> Option<u64> {
 }
 
 fn checksum(message: &[u8]) -> u16 {
-    let words = message.chunks(2).map(|pair| {
-        u32::from(u16::from_be_bytes([pair[0], pair.get(1).copied().unwrap_or(0)]))
-    });
+    let words = message
+        .chunks(2)
+        .map(|pair| u32::from(u16::from_be_bytes([pair[0], pair.get(1).copied().unwrap_or(0)])));
     let mut sum: u32 = words.sum();
     while sum > 0xFFFF {
         sum = (sum & 0xFFFF) + (sum >> 16);

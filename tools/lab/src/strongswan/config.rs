@@ -177,8 +177,11 @@ fn add_connection(text: &mut String, connection: &Connection) {
 
 fn child_section(child: &Child) -> String {
     let mut text = format!("      {} {{\n", child.name);
-    let settings =
-        [("local_ts", &child.local), ("remote_ts", &child.remote), ("esp_proposals", &child.proposal)];
+    let settings = [
+        ("local_ts", &child.local),
+        ("remote_ts", &child.remote),
+        ("esp_proposals", &child.proposal),
+    ];
     for (key, value) in settings.iter().filter(|(_, value)| !value.is_empty()) {
         // Writing to a string cannot fail.
         let _ = writeln!(text, "        {key} = {value}");

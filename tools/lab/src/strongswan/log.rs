@@ -15,7 +15,8 @@ pub type ExchangeCounts = BTreeMap<String, u32>;
 pub fn exchanges(log: &str) -> ExchangeCounts {
     let mut counts = ExchangeCounts::new();
     for line in log.lines().filter(|line| line.contains("[ENC]")) {
-        let mut words = line.split_whitespace().skip_while(|w| *w != "generating" && *w != "parsed");
+        let mut words =
+            line.split_whitespace().skip_while(|w| *w != "generating" && *w != "parsed");
         let (_, kind, what) = (words.next(), words.next(), words.next());
         if let (Some(kind), Some("request")) = (kind, what) {
             *counts.entry(kind.to_owned()).or_default() += 1;
