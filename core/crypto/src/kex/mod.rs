@@ -160,6 +160,3 @@ impl fmt::Debug for PrivateKey {
         f.debug_struct("PrivateKey").field("group", &self.group).finish_non_exhaustive()
     }
 }
-
-#[cfg(test)]
-mod tests;

@@ -1,19 +1,19 @@
 //! The 2048-bit MODP group 14 (RFC 3526 section 3), which aws-lc-rs does not offer.
 //!
 //! Arithmetic is crypto-bigint's constant-time Montgomery exponentiation. The private exponent has
-//! 320 bits: RFC 3526 section 8 puts the group's strength at 110 to 160 bits, and an exponent of
-//! twice that loses nothing. The modulus is a safe prime, so RFC 6989 section 2.1 asks only that
-//! the peer's value is none of 0, 1, p-1 and above.
+//! 256 bits: more than twice the 112 bits of strength that NIST SP 800-57 gives to a modulus of 2048
+//! bits, so that it is not the weakest part. The modulus is a safe prime, so RFC 6989 section 2.1
+//! asks only that the peer's value is none of 0, 1, p-1 and above.
 
 use crate::Secret;
 use crypto_bigint::modular::ConstMontyForm;
-use crypto_bigint::{Encoding, U320, U2048, const_monty_params};
+use crypto_bigint::{Encoding, U256, U2048, const_monty_params};
 use zeroize::{Zeroize, ZeroizeOnDrop};
 
 /// Bytes of a public value and of the shared secret.
 pub(super) const LENGTH: usize = 256;
 /// Bytes of a private exponent.
-pub(super) const EXPONENT_LENGTH: usize = 40;
+pub(super) const EXPONENT_LENGTH: usize = 32;
 
 const_monty_params!(
     Group14,
@@ -33,15 +33,15 @@ type Element = ConstMontyForm<Group14, { U2048::LIMBS }>;
 
 /// A private exponent.
 #[derive(Zeroize, ZeroizeOnDrop)]
-pub(super) struct Exponent(U320);
+pub(super) struct Exponent(U256);
 
 impl Exponent {
-    /// Takes 40 bytes; `None` when fewer than 256 bits of them are significant, which no working
-    /// random source ever gives.
+    /// Takes 32 bytes; `None` when the upper 8 of them are zero, which no working random source
+    /// ever gives.
     pub(super) fn from_bytes(bytes: &[u8]) -> Option<Exponent> {
         let bytes: [u8; EXPONENT_LENGTH] = bytes.try_into().ok()?;
         let long_enough = bytes[..8].iter().any(|&byte| byte != 0);
-        long_enough.then(|| Exponent(U320::from_be_bytes(bytes.into())))
+        long_enough.then(|| Exponent(U256::from_be_bytes(bytes.into())))
     }
 
     /// 2 to the power of the exponent, padded to the length of the modulus.
