@@ -6,6 +6,7 @@
 
 pub mod config;
 pub mod keys;
+pub mod link;
 pub mod random;
 
 /// Where the admin API listens unless the configuration says otherwise.

@@ -17,10 +17,7 @@ impl Prefix {
     /// The prefix that holds `address` alone.
     #[must_use]
     pub fn host(address: IpAddr) -> Prefix {
-        Prefix {
-            address,
-            length: width(address),
-        }
+        Prefix { address, length: width(address) }
     }
 
     /// The first address.
@@ -62,19 +59,11 @@ impl Prefix {
         let (mut from, to, width) = (bits(first), bits(last), width(first));
         let mut prefixes = Vec::new();
         while from <= to {
-            let free = u8::try_from(from.trailing_zeros())
-                .unwrap_or(width)
-                .min(width);
+            let free = u8::try_from(from.trailing_zeros()).unwrap_or(width).min(width);
             let fits = |host_bits: &u8| from.saturating_add(low_bits(*host_bits)) <= to;
             let host_bits = (0..=free).rev().find(fits).unwrap_or(0);
-            prefixes.push(Prefix {
-                address: address_of(from, first),
-                length: width - host_bits,
-            });
-            match from
-                .checked_add(low_bits(host_bits))
-                .and_then(|last| last.checked_add(1))
-            {
+            prefixes.push(Prefix { address: address_of(from, first), length: width - host_bits });
+            match from.checked_add(low_bits(host_bits)).and_then(|last| last.checked_add(1)) {
                 Some(next) => from = next,
                 None => break,
             }
@@ -102,16 +91,10 @@ impl FromStr for Prefix {
             None => width(address),
         };
         if length > width(address) {
-            return Err(format!(
-                "{text:?}: length {length}; allowed is 0 to {}",
-                width(address)
-            ));
+            return Err(format!("{text:?}: length {length}; allowed is 0 to {}", width(address)));
         }
         let network = bits(address) & !low_bits(width(address) - length);
-        let prefix = Prefix {
-            address: address_of(network, address),
-            length,
-        };
+        let prefix = Prefix { address: address_of(network, address), length };
         if prefix.address != address {
             return Err(format!(
                 "{text:?} has host bits; allowed is \"{prefix}\" or \"{address}\""
@@ -164,9 +147,7 @@ impl FromStr for AddressRange {
             )
         };
         let Some((first, last)) = text.split_once('-') else {
-            let prefix: Prefix = text
-                .parse()
-                .map_err(|why| format!("{why}, or FIRST-LAST"))?;
+            let prefix: Prefix = text.parse().map_err(|why| format!("{why}, or FIRST-LAST"))?;
             return Ok(usable(prefix));
         };
         let first: IpAddr = first.trim().parse().map_err(|_| wrong(""))?;
@@ -189,15 +170,8 @@ fn usable(prefix: Prefix) -> AddressRange {
     if host_bits < 2 {
         return AddressRange { first, last };
     }
-    let last = if first.is_ipv4() {
-        address_of(bits(last) - 1, last)
-    } else {
-        last
-    };
-    AddressRange {
-        first: address_of(bits(first) + 1, first),
-        last,
-    }
+    let last = if first.is_ipv4() { address_of(bits(last) - 1, last) } else { last };
+    AddressRange { first: address_of(bits(first) + 1, first), last }
 }
 
 /// Ports `first` to `last`, both included.
@@ -216,11 +190,7 @@ impl FromStr for PortRange {
         let (first, last) = text.split_once('-').unwrap_or((text, text));
         let first: u16 = first.trim().parse().map_err(|_| wrong())?;
         let last: u16 = last.trim().parse().map_err(|_| wrong())?;
-        if first == 0 || first > last {
-            Err(wrong())
-        } else {
-            Ok(PortRange(first..=last))
-        }
+        if first == 0 || first > last { Err(wrong()) } else { Ok(PortRange(first..=last)) }
     }
 }
 
@@ -261,13 +231,8 @@ impl FromStr for Selector {
         };
         let (protocol, ports) = protocol_and_ports(protocol)?;
         let (first_port, last_port) = (*ports.start(), *ports.end());
-        let selector = TrafficSelector {
-            protocol,
-            first_port,
-            last_port,
-            first_address,
-            last_address,
-        };
+        let selector =
+            TrafficSelector { protocol, first_port, last_port, first_address, last_address };
         Ok(Selector::Fixed(selector))
     }
 }
@@ -284,15 +249,9 @@ fn protocol_and_ports(text: &str) -> Result<(u8, RangeInclusive<u16>), String> {
             format!("protocol {other:?}; allowed is tcp, udp, icmp, icmpv6, any or a number to 255")
         })?,
     };
-    let ports = if ports == "any" {
-        0..=u16::MAX
-    } else {
-        ports.parse::<PortRange>()?.0
-    };
+    let ports = if ports == "any" { 0..=u16::MAX } else { ports.parse::<PortRange>()?.0 };
     if ports != (0..=u16::MAX) && !matches!(number, 6 | 17 | 33 | 132) {
-        return Err(format!(
-            "protocol {protocol:?} has no ports; allowed is to leave them out"
-        ));
+        return Err(format!("protocol {protocol:?} has no ports; allowed is to leave them out"));
     }
     Ok((number, ports))
 }
@@ -302,9 +261,7 @@ fn width(address: IpAddr) -> u8 {
 }
 
 fn low_bits(count: u8) -> u128 {
-    1_u128
-        .checked_shl(u32::from(count))
-        .map_or(u128::MAX, |bit| bit - 1)
+    1_u128.checked_shl(u32::from(count)).map_or(u128::MAX, |bit| bit - 1)
 }
 
 fn bits(address: IpAddr) -> u128 {

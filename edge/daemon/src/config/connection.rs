@@ -99,9 +99,7 @@ pub(super) fn connections(
     for connection in raw {
         unique(&connection.head.name, "connection", &mut names, mistakes);
     }
-    raw.iter()
-        .filter_map(|raw| connection(raw, pools, read_psk, mistakes))
-        .collect()
+    raw.iter().filter_map(|raw| connection(raw, pools, read_psk, mistakes)).collect()
 }
 
 fn connection(
@@ -111,11 +109,7 @@ fn connection(
     mistakes: &mut Mistakes,
 ) -> Option<Connection> {
     let head = &raw.head;
-    let remote = head
-        .remote
-        .as_ref()
-        .map(|text| remote(text, mistakes))
-        .unwrap_or_default();
+    let remote = head.remote.as_ref().map(|text| remote(text, mistakes)).unwrap_or_default();
     if head.initiate && remote.is_empty() {
         mistakes.at(
             raw.span.clone(),
@@ -123,14 +117,8 @@ fn connection(
         );
     }
     let psk = psk(raw, read_psk, mistakes);
-    let local_id = head
-        .local_id
-        .as_ref()
-        .map(|text| mistakes.parse(text, identity));
-    let remote_id = head
-        .remote_id
-        .as_ref()
-        .map(|text| mistakes.parse(text, identity));
+    let local_id = head.local_id.as_ref().map(|text| mistakes.parse(text, identity));
+    let remote_id = head.remote_id.as_ref().map(|text| mistakes.parse(text, identity));
     let proposals = mistakes.parse_each(&head.proposals, proposal::ike);
     let dns = mistakes.parse_each(&head.dns, ip_address);
     let pools = pool_names(head, pools, mistakes);
@@ -142,11 +130,7 @@ fn connection(
         remote_id: remote_id.flatten(),
         psk: psk?,
         remote,
-        proposals: if head.proposals.is_empty() {
-            proposal::default_ike()
-        } else {
-            proposals
-        },
+        proposals: if head.proposals.is_empty() { proposal::default_ike() } else { proposals },
         pools,
         dns,
         initiate: head.initiate,
@@ -172,10 +156,7 @@ fn psk(
             }
         },
         (Some(_), Some(path)) => {
-            mistakes.at(
-                path.span(),
-                "`psk` and `psk_file` are both given; allowed is one of them",
-            );
+            mistakes.at(path.span(), "`psk` and `psk_file` are both given; allowed is one of them");
             None
         }
         (None, None) => {
@@ -225,16 +206,10 @@ fn pool_names(
             continue;
         }
         match name.parse::<AddressRange>() {
-            Ok(range) => pools.push(Pool {
-                name: name.clone(),
-                range,
-            }),
+            Ok(range) => pools.push(Pool { name: name.clone(), range }),
             Err(_) => mistakes.at(
                 text.span(),
-                format!(
-                    "pool {name:?} does not exist; allowed is {}",
-                    allowed_pools(pools)
-                ),
+                format!("pool {name:?} does not exist; allowed is {}", allowed_pools(pools)),
             ),
         }
     }
@@ -242,10 +217,7 @@ fn pool_names(
 }
 
 fn allowed_pools(pools: &[Pool]) -> String {
-    let mut allowed: Vec<String> = pools
-        .iter()
-        .map(|pool| format!("{:?}", pool.name))
-        .collect();
+    let mut allowed: Vec<String> = pools.iter().map(|pool| format!("{:?}", pool.name)).collect();
     allowed.push("a range such as \"10.77.0.10-10.77.0.250\"".to_owned());
     allowed.join(", ")
 }
@@ -266,10 +238,7 @@ fn children(raw: &file::Connection, dynamic: bool, mistakes: &mut Mistakes) -> V
         }
     }
     let default_name = raw.head.name.get_ref();
-    raw.children
-        .iter()
-        .map(|raw| child(raw, default_name, dynamic, mistakes))
-        .collect()
+    raw.children.iter().map(|raw| child(raw, default_name, dynamic, mistakes)).collect()
 }
 
 fn child(
@@ -285,17 +254,11 @@ fn child(
     let mode = mode.unwrap_or(Mode::Tunnel);
     let local = mistakes.parse_each(raw.local.get_ref(), |text| text.parse());
     if raw.local.get_ref().is_empty() {
-        mistakes.at(
-            raw.local.span(),
-            "no selector; allowed are prefixes, ranges and \"dynamic\"",
-        );
+        mistakes.at(raw.local.span(), "no selector; allowed are prefixes, ranges and \"dynamic\"");
     }
     let remote = match &raw.remote {
         Some(list) if list.get_ref().is_empty() => {
-            mistakes.at(
-                list.span(),
-                "no selector; allowed are prefixes, ranges and \"dynamic\"",
-            );
+            mistakes.at(list.span(), "no selector; allowed are prefixes, ranges and \"dynamic\"");
             Vec::new()
         }
         Some(list) => mistakes.parse_each(list.get_ref(), |text| text.parse()),
@@ -315,11 +278,7 @@ fn child(
         mode,
         local,
         remote,
-        proposals: if raw.proposals.is_empty() {
-            proposal::default_esp()
-        } else {
-            proposals
-        },
+        proposals: if raw.proposals.is_empty() { proposal::default_esp() } else { proposals },
         rekey: Duration::from_secs(mistakes.number(raw.rekey_s.as_ref(), 5..=2_592_000, 3600)),
         rekey_bytes: limit(raw.rekey_bytes.as_ref(), 1 << 20, mistakes),
         rekey_packets: limit(raw.rekey_packets.as_ref(), 1000, mistakes),

@@ -157,10 +157,7 @@ pub(super) struct ConnectionHead {
 
 /// A text, or a list of texts.
 #[derive(Debug, Deserialize)]
-#[serde(
-    untagged,
-    expecting = "wrong type; allowed is a string or a list of strings"
-)]
+#[serde(untagged, expecting = "wrong type; allowed is a string or a list of strings")]
 pub(super) enum OneOrMany {
     /// `key = "one"`
     One(String),
@@ -249,13 +246,7 @@ fn vip(value: Spanned<DeValue<'_>>, mistakes: &mut Mistakes) -> Option<Vip> {
     let services = each(&mut table, "service", mistakes, whole);
     let rest = Spanned::new(span.clone(), DeValue::Table(table));
     let head = read_value(rest, &["pool", "connection", "service"], mistakes)?;
-    Some(Vip {
-        span,
-        head,
-        pools,
-        connections,
-        services,
-    })
+    Some(Vip { span, head, pools, connections, services })
 }
 
 fn connection(value: Spanned<DeValue<'_>>, mistakes: &mut Mistakes) -> Option<Connection> {
@@ -263,11 +254,7 @@ fn connection(value: Spanned<DeValue<'_>>, mistakes: &mut Mistakes) -> Option<Co
     let children = each(&mut table, "child", mistakes, whole);
     let rest = Spanned::new(span.clone(), DeValue::Table(table));
     let head = read_value(rest, &["child"], mistakes)?;
-    Some(Connection {
-        span,
-        head,
-        children,
-    })
+    Some(Connection { span, head, children })
 }
 
 fn whole<T: DeserializeOwned>(value: Spanned<DeValue<'_>>, mistakes: &mut Mistakes) -> Option<T> {
@@ -296,15 +283,10 @@ fn each<'i, T>(
     };
     let span = value.span();
     let DeValue::Array(list) = value.into_inner() else {
-        mistakes.at(
-            span,
-            format!("`{name}` may stand several times; allowed is `[[…{name}]]`"),
-        );
+        mistakes.at(span, format!("`{name}` may stand several times; allowed is `[[…{name}]]`"));
         return Vec::new();
     };
-    DeArray::into_iter(list)
-        .filter_map(|value| read(value, mistakes))
-        .collect()
+    DeArray::into_iter(list).filter_map(|value| read(value, mistakes)).collect()
 }
 
 fn table<'i>(
@@ -316,10 +298,7 @@ fn table<'i>(
     match value.into_inner() {
         DeValue::Table(table) => Some((span, table)),
         _ => {
-            mistakes.at(
-                span,
-                format!("`{name}` must be a section; allowed is `[[…{name}]]`"),
-            );
+            mistakes.at(span, format!("`{name}` must be a section; allowed is `[[…{name}]]`"));
             None
         }
     }
@@ -343,12 +322,8 @@ fn read_value<T: DeserializeOwned>(
 /// Notes what the TOML reader found, in the words of all other mistakes. `nested` are the keys of
 /// this section that are read apart.
 fn note(mistakes: &mut Mistakes, error: &toml::de::Error, nested: &[&str], section: Range<usize>) {
-    let mut text = error
-        .message()
-        .replace(", expected one of ", "; allowed is ");
-    text = text
-        .replace(", expected ", "; allowed is ")
-        .replace("unknown field", "unknown key");
+    let mut text = error.message().replace(", expected one of ", "; allowed is ");
+    text = text.replace(", expected ", "; allowed is ").replace("unknown field", "unknown key");
     if let Some(name) = text.strip_prefix("missing field ") {
         text = format!("{name} is missing; it must be given here");
     }
@@ -365,9 +340,7 @@ fn note(mistakes: &mut Mistakes, error: &toml::de::Error, nested: &[&str], secti
 
 /// Drops the value from "integer `12`; allowed is a string": it may be a secret.
 fn without_value(types: &str) -> String {
-    let (found, allowed) = types
-        .rsplit_once("; allowed is ")
-        .unwrap_or((types, "another"));
+    let (found, allowed) = types.rsplit_once("; allowed is ").unwrap_or((types, "another"));
     let found = found.split(['`', '"']).next().unwrap_or(found).trim();
     let plain = |name: &str| match name {
         "i64" => "an integer".to_owned(),

@@ -78,10 +78,7 @@ impl Mistakes {
         texts: &[Spanned<String>],
         mut parse: impl FnMut(&str) -> Result<T, E>,
     ) -> Vec<T> {
-        texts
-            .iter()
-            .filter_map(|text| self.parse(text, &mut parse))
-            .collect()
+        texts.iter().filter_map(|text| self.parse(text, &mut parse)).collect()
     }
 
     /// A number within `allowed`, or `default` when it is absent or (noted) outside.
@@ -99,10 +96,8 @@ impl Mistakes {
             Ok(number) if allowed.contains(&number) => number,
             _ => {
                 let (low, high) = (allowed.start(), allowed.end());
-                let text = format!(
-                    "{} is out of range; allowed is {low} to {high}",
-                    value.get_ref()
-                );
+                let text =
+                    format!("{} is out of range; allowed is {low} to {high}", value.get_ref());
                 self.at(value.span(), text);
                 default
             }
@@ -126,9 +121,6 @@ impl Mistakes {
             }
         };
         let mistakes = self.found.into_iter().map(place).collect();
-        ConfigError::Mistakes {
-            path: path.to_owned(),
-            mistakes,
-        }
+        ConfigError::Mistakes { path: path.to_owned(), mistakes }
     }
 }

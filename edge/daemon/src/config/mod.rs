@@ -42,10 +42,8 @@ impl Config {
     /// # Errors
     /// [`ConfigError`], with every mistake that was found.
     pub fn load(path: &Path) -> Result<Config, ConfigError> {
-        let source = std::fs::read_to_string(path).map_err(|source| ConfigError::Read {
-            path: path.to_owned(),
-            source,
-        })?;
+        let source = std::fs::read_to_string(path)
+            .map_err(|source| ConfigError::Read { path: path.to_owned(), source })?;
         let read_psk = |path: &Path| keys::read_psk(path).map_err(|error| crate::explain(&error));
         Config::parse(&source, path, &read_psk)
     }
@@ -70,17 +68,13 @@ impl Config {
     /// Whether this node may own `vip`.
     #[must_use]
     pub fn is_candidate_for(&self, vip: &vip::Vip) -> bool {
-        vip.candidates
-            .iter()
-            .any(|candidate| candidate.node == self.node.name)
+        vip.candidates.iter().any(|candidate| candidate.node == self.node.name)
     }
 
     /// This node as the others know it.
     #[must_use]
     pub fn this_member(&self) -> Option<&node::Member> {
-        self.members
-            .iter()
-            .find(|member| member.name == self.node.name)
+        self.members.iter().find(|member| member.name == self.node.name)
     }
 }
 
@@ -91,31 +85,18 @@ fn check(
 ) -> Option<Config> {
     let file = file::read(source, mistakes);
     if file.node.is_none() && mistakes.is_empty() {
-        mistakes.at(
-            0..0,
-            "the section `[node]` is missing; it must give at least `name`",
-        );
+        mistakes.at(0..0, "the section `[node]` is missing; it must give at least `name`");
     }
     let node_section = file.node.as_ref()?;
     let node = node::node(node_section.get_ref(), mistakes)?;
-    let store = file
-        .store
-        .as_ref()
-        .map(|raw| node::store(raw.get_ref(), mistakes));
-    let timers = node::timers(
-        file.cluster.as_ref().unwrap_or(&file::Cluster::default()),
-        mistakes,
-    );
+    let store = file.store.as_ref().map(|raw| node::store(raw.get_ref(), mistakes));
+    let timers = node::timers(file.cluster.as_ref().unwrap_or(&file::Cluster::default()), mistakes);
     let whole = mistakes.is_empty();
     let members = node::members(&file.members, &node, node_section, mistakes);
     if !whole && members.is_empty() {
         return None;
     }
-    let around = vip::Surroundings {
-        node: &node,
-        members: &members,
-        read_psk,
-    };
+    let around = vip::Surroundings { node: &node, members: &members, read_psk };
     let vips = vip::vips(&file.vips, &around, mistakes);
     if file.vips.is_empty() && mistakes.is_empty() {
         mistakes.at(0..0, "no VIP; there must be at least one section `[[vip]]`");
@@ -125,11 +106,5 @@ fn check(
         let text = "a candidate keeps its SAs in the store; a section `[store]` must be given";
         mistakes.at(vip::first_span(&file.vips), text);
     }
-    Some(Config {
-        node,
-        store,
-        timers,
-        members,
-        vips,
-    })
+    Some(Config { node, store, timers, members, vips })
 }

@@ -96,9 +96,7 @@ pub struct Member {
 
 pub(super) fn node(raw: &file::Node, mistakes: &mut Mistakes) -> Option<Node> {
     let log = raw.log.as_ref();
-    let level = log
-        .and_then(|log| log.level.as_ref())
-        .and_then(|text| mistakes.parse(text, level));
+    let level = log.and_then(|log| log.level.as_ref()).and_then(|text| mistakes.parse(text, level));
     let format = log.and_then(|log| log.format.as_ref());
     let format = format.and_then(|text| mistakes.parse(text, log_format));
     let or_path = |path: &Option<PathBuf>, default: &str| {
@@ -121,17 +119,12 @@ pub(super) fn store(raw: &file::Store, mistakes: &mut Mistakes) -> Store {
     if let Some(kind) = &raw.kind {
         mistakes.parse(kind, |text| choice(text, "store", &[("sqlite", ())]));
     }
-    let choices = [
-        ("unprotected", WhenUnavailable::Unprotected),
-        ("refuse", WhenUnavailable::Refuse),
-    ];
+    let choices =
+        [("unprotected", WhenUnavailable::Unprotected), ("refuse", WhenUnavailable::Refuse)];
     let when = raw.when_unavailable.as_ref();
     let when = when.and_then(|text| mistakes.parse(text, |text| choice(text, "choice", &choices)));
     Store {
-        path: raw
-            .path
-            .clone()
-            .unwrap_or_else(|| PathBuf::from("/var/lib/vipsec/store.db")),
+        path: raw.path.clone().unwrap_or_else(|| PathBuf::from("/var/lib/vipsec/store.db")),
         key: raw.key.clone(),
         when_unavailable: when.unwrap_or(WhenUnavailable::Unprotected),
     }
@@ -156,17 +149,13 @@ pub(super) fn members(
     if raw.is_empty() {
         return vec![alone(&node.name)];
     }
-    let members: Vec<Member> = raw
-        .iter()
-        .filter_map(|raw| member(raw.get_ref(), mistakes))
-        .collect();
+    let members: Vec<Member> =
+        raw.iter().filter_map(|raw| member(raw.get_ref(), mistakes)).collect();
     refuse_duplicates(raw, mistakes);
     if members.len() == raw.len() && !members.iter().any(|member| member.name == node.name) {
         let names = names(members.iter().map(|member| &member.name));
-        let text = format!(
-            "this node, `{}`, is not among the members; allowed is {names}",
-            node.name
-        );
+        let text =
+            format!("this node, `{}`, is not among the members; allowed is {names}", node.name);
         mistakes.at(node_section.get_ref().name.span(), text);
     }
     if raw.len() > 1 && node.identity.is_none() {
@@ -201,10 +190,7 @@ fn member(raw: &file::Member, mistakes: &mut Mistakes) -> Option<Member> {
     let roles = raw.roles.get_ref();
     let read = mistakes.parse_each(roles, |text| choice(text, "role", &choices));
     if roles.is_empty() {
-        mistakes.at(
-            raw.roles.span(),
-            "no role; allowed is \"candidate\", \"target\" or both",
-        );
+        mistakes.at(raw.roles.span(), "no role; allowed is \"candidate\", \"target\" or both");
     }
     let unclear = read.len() != roles.len();
     Some(Member {
@@ -244,18 +230,12 @@ pub(super) fn node_name(text: &str) -> Result<NodeName, String> {
 
 /// Names in quotes, joined by commas, for "allowed is …".
 pub(super) fn names<'a>(names: impl Iterator<Item = &'a NodeName>) -> String {
-    names
-        .map(|name| format!("{:?}", name.as_str()))
-        .collect::<Vec<_>>()
-        .join(", ")
+    names.map(|name| format!("{:?}", name.as_str())).collect::<Vec<_>>().join(", ")
 }
 
 /// The value that `text` chooses.
 pub(super) fn choice<T: Copy>(text: &str, what: &str, choices: &[(&str, T)]) -> Result<T, String> {
-    let found = choices
-        .iter()
-        .find(|(name, _)| *name == text)
-        .map(|(_, value)| *value);
+    let found = choices.iter().find(|(name, _)| *name == text).map(|(_, value)| *value);
     found.ok_or_else(|| {
         let quoted = |(name, _): &(&str, T)| format!("{name:?}");
         let allowed = choices.iter().map(quoted).collect::<Vec<_>>().join(", ");
@@ -285,9 +265,5 @@ fn level(text: &str) -> Result<tracing::Level, String> {
 }
 
 fn log_format(text: &str) -> Result<LogFormat, String> {
-    choice(
-        text,
-        "log format",
-        &[("text", LogFormat::Text), ("json", LogFormat::Json)],
-    )
+    choice(text, "log format", &[("text", LogFormat::Text), ("json", LogFormat::Json)])
 }

@@ -40,19 +40,9 @@ pub fn default_ike() -> Vec<IkeProposal> {
     let prf = vec![Prf::HmacSha2_256, Prf::HmacSha2_384, Prf::HmacSha2_512];
     let integrity = vec![Integrity::HmacSha2_256_128];
     let encryption = vec![GCM256, GCM128];
-    let aead = IkeProposal {
-        encryption,
-        integrity: Vec::new(),
-        prf: prf.clone(),
-        groups,
-    };
+    let aead = IkeProposal { encryption, integrity: Vec::new(), prf: prf.clone(), groups };
     let encryption = [256, 128].map(|bits| Encryption::AesCbc { bits }).to_vec();
-    let cbc = IkeProposal {
-        encryption,
-        integrity,
-        prf,
-        groups: aead.groups.clone(),
-    };
+    let cbc = IkeProposal { encryption, integrity, prf, groups: aead.groups.clone() };
     vec![aead, cbc]
 }
 
@@ -61,23 +51,11 @@ pub fn default_ike() -> Vec<IkeProposal> {
 pub fn default_esp() -> Vec<EspProposal> {
     let esn = vec![Esn::Yes, Esn::No];
     let encryption = vec![GCM256, GCM128];
-    let aead = EspProposal {
-        encryption,
-        integrity: Vec::new(),
-        groups: Vec::new(),
-        esn: esn.clone(),
-    };
+    let aead =
+        EspProposal { encryption, integrity: Vec::new(), groups: Vec::new(), esn: esn.clone() };
     let encryption = [256, 128].map(|bits| Encryption::AesCbc { bits }).to_vec();
     let integrity = vec![Integrity::HmacSha2_256_128];
-    vec![
-        aead,
-        EspProposal {
-            encryption,
-            integrity,
-            groups: Vec::new(),
-            esn,
-        },
-    ]
+    vec![aead, EspProposal { encryption, integrity, groups: Vec::new(), esn }]
 }
 
 /// Parses a proposal for an IKE SA. Without a PRF, that of the integrity algorithm's hash is taken.
@@ -93,30 +71,14 @@ pub fn ike(text: &str) -> Result<IkeProposal, String> {
         ));
     }
     if parts.groups.is_empty() {
-        return Err(format!(
-            "{text:?}: a key exchange is missing; allowed is {GROUPS}"
-        ));
+        return Err(format!("{text:?}: a key exchange is missing; allowed is {GROUPS}"));
     }
-    let prf = if parts.prf.is_empty() {
-        parts.integrity_prf()
-    } else {
-        parts.prf.clone()
-    };
+    let prf = if parts.prf.is_empty() { parts.integrity_prf() } else { parts.prf.clone() };
     if prf.is_empty() {
         return Err(format!("{text:?}: a PRF is missing; allowed is {PRFS}"));
     }
-    let Parts {
-        encryption,
-        integrity,
-        groups,
-        ..
-    } = parts;
-    Ok(IkeProposal {
-        encryption,
-        integrity,
-        prf,
-        groups,
-    })
+    let Parts { encryption, integrity, groups, .. } = parts;
+    Ok(IkeProposal { encryption, integrity, prf, groups })
 }
 
 /// Parses a proposal for a Child SA. Without `esn` or `noesn` both are offered.
@@ -131,22 +93,11 @@ pub fn esp(text: &str) -> Result<EspProposal, String> {
             "{text:?}: a PRF belongs to the connection's proposals; allowed is to leave it out"
         ));
     }
-    let Parts {
-        encryption,
-        integrity,
-        groups,
-        mut esn,
-        ..
-    } = parts;
+    let Parts { encryption, integrity, groups, mut esn, .. } = parts;
     if esn.is_empty() {
         esn = vec![Esn::Yes, Esn::No];
     }
-    Ok(EspProposal {
-        encryption,
-        integrity,
-        groups,
-        esn,
-    })
+    Ok(EspProposal { encryption, integrity, groups, esn })
 }
 
 const ENCRYPTION: &str = "aes256gcm16, aes128gcm16, aes256, aes192, aes128";
@@ -167,9 +118,7 @@ impl Parts {
     fn read(text: &str) -> Result<Parts, String> {
         let mut parts = Parts::default();
         for part in text.split('-') {
-            parts
-                .take(&part.to_ascii_lowercase())
-                .map_err(|why| format!("{text:?}: {why}"))?;
+            parts.take(&part.to_ascii_lowercase()).map_err(|why| format!("{text:?}: {why}"))?;
         }
         Ok(parts)
     }
@@ -230,28 +179,24 @@ impl Parts {
 /// Why a part is not taken (RFC 8247 and RFC 8221 say which algorithms are no longer fit).
 fn refusal(part: &str) -> String {
     let (why, allowed) = match part {
-        "des" | "3des" | "blowfish" | "cast128" | "idea" => (
-            "is refused: a 64-bit block leaks after few gigabytes (RFC 8221)",
-            ENCRYPTION,
-        ),
+        "des" | "3des" | "blowfish" | "cast128" | "idea" => {
+            ("is refused: a 64-bit block leaks after few gigabytes (RFC 8221)", ENCRYPTION)
+        }
         "null" => ("is refused: it does not encrypt", ENCRYPTION),
         "md5" | "md5_128" => ("is refused: MD5 is broken (RFC 8247)", INTEGRITY),
         "sha" | "sha1" | "sha1_160" => ("is refused: SHA-1 is broken (RFC 8247)", INTEGRITY),
         "prfmd5" => ("is refused: MD5 is broken (RFC 8247)", PRFS),
         "prfsha1" => ("is refused: SHA-1 is broken (RFC 8247)", PRFS),
-        "modp768" | "modp1024" | "modp1536" => (
-            "is refused: the group is too small to resist today's attackers (RFC 8247)",
-            GROUPS,
-        ),
-        "modp1024s160" | "modp2048s224" | "modp2048s256" => (
-            "is refused: its prime may hide a trapdoor (RFC 8247)",
-            GROUPS,
-        ),
+        "modp768" | "modp1024" | "modp1536" => {
+            ("is refused: the group is too small to resist today's attackers (RFC 8247)", GROUPS)
+        }
+        "modp1024s160" | "modp2048s224" | "modp2048s256" => {
+            ("is refused: its prime may hide a trapdoor (RFC 8247)", GROUPS)
+        }
         "aes128gcm8" | "aes256gcm8" | "aes128gcm12" | "aes256gcm12" | "aes128gcm64"
-        | "aes256gcm64" | "aes128gcm96" | "aes256gcm96" => (
-            "is refused: a tag shorter than 16 octets weakens authentication",
-            ENCRYPTION,
-        ),
+        | "aes256gcm64" | "aes128gcm96" | "aes256gcm96" => {
+            ("is refused: a tag shorter than 16 octets weakens authentication", ENCRYPTION)
+        }
         "aes128ctr" | "aes192ctr" | "aes256ctr" | "aes192gcm16" | "aes192gcm"
         | "chacha20poly1305" => ("is not supported", ENCRYPTION),
         "ecp384" | "ecp521" | "x448" | "curve448" | "modp3072" | "modp4096" | "modp6144"
@@ -273,26 +218,13 @@ mod tests {
     fn strings_as_strongswan_writes_them() {
         let proposal = ike("aes256gcm16-prfsha256-x25519").expect("allowed");
         assert_eq!(proposal.encryption, [GCM256]);
-        assert_eq!(
-            (proposal.prf, proposal.groups),
-            (vec![Prf::HmacSha2_256], vec![Group::X25519])
-        );
+        assert_eq!((proposal.prf, proposal.groups), (vec![Prf::HmacSha2_256], vec![Group::X25519]));
         let proposal = ike("aes128-sha256-modp2048").expect("allowed");
         assert_eq!(proposal.integrity, [Integrity::HmacSha2_256_128]);
-        assert_eq!(
-            proposal.prf,
-            [Prf::HmacSha2_256],
-            "taken from the integrity algorithm"
-        );
+        assert_eq!(proposal.prf, [Prf::HmacSha2_256], "taken from the integrity algorithm");
         let proposal = esp("aes256gcm16-x25519-noesn").expect("allowed");
-        assert_eq!(
-            (proposal.groups, proposal.esn),
-            (vec![Group::X25519], vec![Esn::No])
-        );
-        assert_eq!(
-            esp("aes128gcm16").expect("allowed").esn,
-            [Esn::Yes, Esn::No]
-        );
+        assert_eq!((proposal.groups, proposal.esn), (vec![Group::X25519], vec![Esn::No]));
+        assert_eq!(esp("aes128gcm16").expect("allowed").esn, [Esn::Yes, Esn::No]);
     }
 
     #[test]
@@ -307,16 +239,9 @@ mod tests {
             ("aes256gcm8-prfsha256-x25519", "shorter"),
         ] {
             let why = ike(text).expect_err("weak");
-            assert!(
-                why.contains(reason) && why.contains("; allowed is "),
-                "{text}: {why}"
-            );
+            assert!(why.contains(reason) && why.contains("; allowed is "), "{text}: {why}");
         }
-        assert!(
-            esp("null-sha256")
-                .expect_err("null")
-                .contains("does not encrypt")
-        );
+        assert!(esp("null-sha256").expect_err("null").contains("does not encrypt"));
     }
 
     #[test]
@@ -332,10 +257,7 @@ mod tests {
             "",
             "aes256gcm16--prfsha256-x25519",
         ] {
-            assert!(
-                ike(text).expect_err("not allowed").contains("allowed is "),
-                "{text}"
-            );
+            assert!(ike(text).expect_err("not allowed").contains("allowed is "), "{text}");
         }
         assert!(esp("aes256gcm16-prfsha256").is_err());
         assert!(esp("aes256").is_err());
@@ -347,10 +269,6 @@ mod tests {
             assert!(!proposal.encryption.is_empty() && !proposal.prf.is_empty());
             assert!(!proposal.groups.is_empty());
         }
-        assert!(
-            default_esp()
-                .iter()
-                .all(|p| !p.encryption.is_empty() && !p.esn.is_empty())
-        );
+        assert!(default_esp().iter().all(|p| !p.encryption.is_empty() && !p.esn.is_empty()));
     }
 }

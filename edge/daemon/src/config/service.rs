@@ -111,27 +111,17 @@ fn service(
     mistakes: &mut Mistakes,
 ) -> Option<Service> {
     let raw = section.get_ref();
-    let address = raw
-        .address
-        .as_ref()
-        .map_or(Some(vip), |text| mistakes.parse(text, ip_address));
+    let address = raw.address.as_ref().map_or(Some(vip), |text| mistakes.parse(text, ip_address));
     let protocols = [("tcp", Protocol::Tcp), ("udp", Protocol::Udp)];
     let protocol = raw.protocol.as_ref().map_or(Some(Protocol::Tcp), |text| {
         mistakes.parse(text, |text| choice(text, "protocol", &protocols))
     });
     let ports = ports(section, mistakes);
-    let method = raw
-        .method
-        .as_ref()
-        .map_or(Some(Method::RoundRobin), |text| {
-            mistakes.parse(text, method)
-        });
+    let method =
+        raw.method.as_ref().map_or(Some(Method::RoundRobin), |text| mistakes.parse(text, method));
     let targets = targets(raw, members, mistakes);
     let (protocol, ports) = (protocol?, ports?);
-    let check = raw
-        .check
-        .as_ref()
-        .map(|check| checked(check, protocol, *ports.start(), mistakes));
+    let check = raw.check.as_ref().map(|check| checked(check, protocol, *ports.start(), mistakes));
     Some(Service {
         name: raw.name.get_ref().clone(),
         address: address?,
@@ -159,9 +149,9 @@ fn ports(section: &Spanned<file::Service>, mistakes: &mut Mistakes) -> Option<Ra
             let port = mistakes.number(Some(port), 1..=u16::MAX, 1);
             Some(port..=port)
         }
-        (None, Some(text)) => mistakes
-            .parse(text, |text| text.parse())
-            .map(|PortRange(range)| range),
+        (None, Some(text)) => {
+            mistakes.parse(text, |text| text.parse()).map(|PortRange(range)| range)
+        }
         (given, _) => {
             let which = if given.is_some() {
                 "`port` and `ports` are both given"
@@ -179,10 +169,7 @@ fn targets(raw: &file::Service, members: &[Member], mistakes: &mut Mistakes) -> 
     let mut seen = BTreeSet::new();
     let allowed = || names(members.iter().filter(|m| m.target).map(|m| &m.name));
     if raw.targets.get_ref().is_empty() {
-        mistakes.at(
-            raw.targets.span(),
-            format!("no target; allowed is {}", allowed()),
-        );
+        mistakes.at(raw.targets.span(), format!("no target; allowed is {}", allowed()));
     }
     let mut read = |target: &Spanned<file::Target>| {
         let target = target.get_ref();
@@ -191,10 +178,7 @@ fn targets(raw: &file::Service, members: &[Member], mistakes: &mut Mistakes) -> 
         let Some(member) = members.iter().find(|m| m.target && m.name.as_str() == text) else {
             mistakes.at(
                 span,
-                format!(
-                    "{text:?} is no member with the role \"target\"; allowed is {}",
-                    allowed()
-                ),
+                format!("{text:?} is no member with the role \"target\"; allowed is {}", allowed()),
             );
             return None;
         };
@@ -204,10 +188,7 @@ fn targets(raw: &file::Service, members: &[Member], mistakes: &mut Mistakes) -> 
                 format!("target {text:?} is there twice; allowed is once, with a weight"),
             );
         }
-        Some(Target {
-            node: member.name.clone(),
-            weight,
-        })
+        Some(Target { node: member.name.clone(), weight })
     };
     raw.targets.get_ref().iter().filter_map(&mut read).collect()
 }
@@ -235,13 +216,6 @@ fn checked(
 /// Inner addresses of services: what belongs to the VIP besides itself.
 #[must_use]
 pub fn inner_addresses(services: &[Service], vip: IpAddr) -> Vec<Prefix> {
-    let inner = services
-        .iter()
-        .map(|service| service.address)
-        .filter(|address| *address != vip);
-    inner
-        .collect::<BTreeSet<_>>()
-        .into_iter()
-        .map(Prefix::host)
-        .collect()
+    let inner = services.iter().map(|service| service.address).filter(|address| *address != vip);
+    inner.collect::<BTreeSet<_>>().into_iter().map(Prefix::host).collect()
 }

@@ -38,14 +38,8 @@ fn the_annotated_example_says_what_it_means() {
     let protected: Vec<String> = vip.protected.iter().map(ToString::to_string).collect();
     assert_eq!(protected, ["10.8.0.0/16", "10.77.0.0/24"]);
     let road = &vip.connections[0];
-    assert_eq!(
-        road.local_id,
-        Some(Identity::Email("gw@example.org".into()))
-    );
-    assert_eq!(
-        (road.proposals.len(), road.pools.as_slice()),
-        (2, &["clients".to_owned()][..])
-    );
+    assert_eq!(road.local_id, Some(Identity::Email("gw@example.org".into())));
+    assert_eq!((road.proposals.len(), road.pools.as_slice()), (2, &["clients".to_owned()][..]));
     assert_eq!(vip.connections[1].remote[0].to_string(), "198.51.100.7");
     assert_eq!(vip.services[0].targets.len(), 2);
     assert_eq!(vip.services[0].check.expect("a check").port, 80);
@@ -62,10 +56,7 @@ fn the_example_leaves_no_key_unsaid() {
     });
     for key in all {
         let said = [format!("{key} = "), format!("[{key}]"), format!(".{key}]")];
-        assert!(
-            said.iter().any(|form| EXAMPLE.contains(form.as_str())),
-            "{key} is not annotated"
-        );
+        assert!(said.iter().any(|form| EXAMPLE.contains(form.as_str())), "{key} is not annotated");
     }
 }
 
@@ -79,36 +70,19 @@ fn a_single_gateway_needs_no_more_than_twenty_lines() {
     assert_eq!(vip.candidates.len(), 1);
     assert_eq!(vip.pools[0].range.last().to_string(), "10.77.0.250");
     assert_eq!(vip.connections[0].children[0].name, "road");
-    assert!(
-        vip.protected
-            .iter()
-            .all(|prefix| prefix.address().to_string().starts_with("10.77."))
-    );
-    assert_eq!(
-        config.store.expect("a store").path.to_str(),
-        Some("/var/lib/vipsec/store.db")
-    );
+    assert!(vip.protected.iter().all(|prefix| prefix.address().to_string().starts_with("10.77.")));
+    assert_eq!(config.store.expect("a store").path.to_str(), Some("/var/lib/vipsec/store.db"));
 }
 
 #[test]
 fn a_mistake_is_placed_and_says_what_is_allowed() {
     let found = after("kind = \"sqlite\"", "kind = \"etcd\"");
-    let line = EXAMPLE
-        .lines()
-        .position(|line| line.starts_with("kind"))
-        .expect("there")
-        + 1;
+    let line = EXAMPLE.lines().position(|line| line.starts_with("kind")).expect("there") + 1;
     assert_eq!((found[0].line, found[0].column), (line, 8));
-    assert_eq!(
-        found[0].text,
-        "store \"etcd\" does not exist; allowed is \"sqlite\""
-    );
+    assert_eq!(found[0].text, "store \"etcd\" does not exist; allowed is \"sqlite\"");
     let error =
         parse(&EXAMPLE.replace("heartbeat_ms = 50", "heartbeat_ms = 5")).expect_err("out of range");
-    assert_eq!(
-        error.to_string(),
-        "test.toml:23:16: 5 is out of range; allowed is 10 to 10000"
-    );
+    assert_eq!(error.to_string(), "test.toml:23:16: 5 is out of range; allowed is 10 to 10000");
 }
 
 #[test]
@@ -135,51 +109,23 @@ fn several_mistakes_are_told_at_once() {
 #[test]
 fn every_kind_of_mistake_has_its_answer() {
     for (from, to, answer) in [
-        (
-            "name = \"a\"    ",
-            "name = \"A\"    ",
-            "is no node name; allowed are",
-        ),
+        ("name = \"a\"    ", "name = \"A\"    ", "is no node name; allowed are"),
         (
             "name = \"a\"    ",
             "name = \"z\"    ",
             "is not among the members; allowed is \"a\", \"b\", \"t1\"",
         ),
-        (
-            "name = \"a\"    ",
-            "nam = \"a\"    ",
-            "unknown key `nam`; allowed is `name`",
-        ),
-        (
-            "[node]",
-            "[nodes]",
-            "unknown key `nodes`; allowed is `node`",
-        ),
-        (
-            "key = \"/etc/vipsec/store.key\"",
-            "",
-            "`key` is missing; it must be given here",
-        ),
+        ("name = \"a\"    ", "nam = \"a\"    ", "unknown key `nam`; allowed is `name`"),
+        ("[node]", "[nodes]", "unknown key `nodes`; allowed is `node`"),
+        ("key = \"/etc/vipsec/store.key\"", "", "`key` is missing; it must be given here"),
         (
             "control = \"10.1.0.3:7400\"",
             "control = \"10.1.0.3\"",
             "is no address with a port; allowed is",
         ),
-        (
-            "control = \"10.1.0.3:7400\"",
-            "control = \"10.1.0.2:7400\"",
-            "is given to two members",
-        ),
-        (
-            "public_key = \"PUAX",
-            "public_key = \"xxPUAX",
-            "is no public key; allowed is",
-        ),
-        (
-            "roles = [\"target\"]",
-            "roles = [\"boss\"]",
-            "allowed is \"candidate\", \"target\"",
-        ),
+        ("control = \"10.1.0.3:7400\"", "control = \"10.1.0.2:7400\"", "is given to two members"),
+        ("public_key = \"PUAX", "public_key = \"xxPUAX", "is no public key; allowed is"),
+        ("roles = [\"target\"]", "roles = [\"boss\"]", "allowed is \"candidate\", \"target\""),
         ("rank = 50", "rank = 100", "rank 100 is given twice"),
         ("rank = 50", "rank = 255", "allowed is 1 to 254"),
         (
@@ -188,16 +134,8 @@ fn every_kind_of_mistake_has_its_answer() {
             "no member with the role \"candidate\"; allowed is \"a\", \"b\"",
         ),
         ("interface = \"out0\"", "", "`interface` is missing"),
-        (
-            "interface = \"out0\"",
-            "interface = \"a/b\"",
-            "is no interface name; allowed",
-        ),
-        (
-            "address = \"192.0.2.10\"",
-            "address = \"224.0.0.1\"",
-            "cannot be a VIP; allowed is",
-        ),
+        ("interface = \"out0\"", "interface = \"a/b\"", "is no interface name; allowed"),
+        ("address = \"192.0.2.10\"", "address = \"224.0.0.1\"", "cannot be a VIP; allowed is"),
         (
             "protected = [\"10.77.0.0/24\"]",
             "protected = [\"10.77.0.1/24\"]",
@@ -213,67 +151,24 @@ fn every_kind_of_mistake_has_its_answer() {
             "",
             "a pre-shared key is missing; allowed is `psk` or `psk_file`",
         ),
-        (
-            "psk_file = \"/etc/vipsec/road.psk\"",
-            "psk = \"\"",
-            "is empty; allowed",
-        ),
-        (
-            "remote = \"198.51.100.7\"",
-            "",
-            "needs to know where to; allowed is",
-        ),
-        (
-            "mode = \"tunnel\"",
-            "mode = \"tunel\"",
-            "allowed is \"tunnel\", \"transport\"",
-        ),
-        (
-            "remote = [\"10.8.0.0/16\"]",
-            "",
-            "`remote` is missing; without a pool",
-        ),
-        (
-            "local = [\"10.3.0.0/24\"]",
-            "local = []",
-            "no selector; allowed are",
-        ),
-        (
-            "port = 80 ",
-            "",
-            "the port is missing; allowed is `port = 80`",
-        ),
-        (
-            "port = 80 ",
-            "port = \"80\" ",
-            "wrong type: string; allowed is an integer",
-        ),
+        ("psk_file = \"/etc/vipsec/road.psk\"", "psk = \"\"", "is empty; allowed"),
+        ("remote = \"198.51.100.7\"", "", "needs to know where to; allowed is"),
+        ("mode = \"tunnel\"", "mode = \"tunel\"", "allowed is \"tunnel\", \"transport\""),
+        ("remote = [\"10.8.0.0/16\"]", "", "`remote` is missing; without a pool"),
+        ("local = [\"10.3.0.0/24\"]", "local = []", "no selector; allowed are"),
+        ("port = 80 ", "", "the port is missing; allowed is `port = 80`"),
+        ("port = 80 ", "port = \"80\" ", "wrong type: string; allowed is an integer"),
         (
             "method = \"round-robin\"",
             "method = \"random\"",
             "allowed is \"round-robin\", \"weighted\", \"hash\"",
         ),
-        (
-            "level = \"info\"",
-            "level = \"loud\"",
-            "allowed is \"error\", \"warn\"",
-        ),
-        (
-            "[[vip.service]]",
-            "[vip.service]",
-            "allowed is `[[…service]]`",
-        ),
-        (
-            "[[vip]]\n",
-            "[[vip]]\ncolour = 1\n",
-            "unknown key `colour`; allowed is `address`",
-        ),
+        ("level = \"info\"", "level = \"loud\"", "allowed is \"error\", \"warn\""),
+        ("[[vip.service]]", "[vip.service]", "allowed is `[[…service]]`"),
+        ("[[vip]]\n", "[[vip]]\ncolour = 1\n", "unknown key `colour`; allowed is `address`"),
     ] {
         let found = after(from, to);
-        assert!(
-            found.iter().any(|m| m.text.contains(answer)),
-            "{to:?}: {found:#?}"
-        );
+        assert!(found.iter().any(|m| m.text.contains(answer)), "{to:?}: {found:#?}");
         assert_eq!(found.len(), 1, "{to:?}: {found:#?}");
     }
 }
@@ -301,19 +196,13 @@ fn a_secret_is_not_shown() {
 #[test]
 fn what_a_node_needs_depends_on_what_it_may_be() {
     let found = mistakes(&SINGLE.replace("[store]", "").replace("key = ", "# key = "));
-    assert!(
-        found[0].text.contains("a section `[store]` must be given"),
-        "{found:?}"
-    );
+    assert!(found[0].text.contains("a section `[store]` must be given"), "{found:?}");
     let target = "[node]\nname = \"t1\"\nidentity = \"k\"\n".to_owned()
         + &EXAMPLE[EXAMPLE.find("\n[[member]]").expect("there")
             ..EXAMPLE.find("# A virtual").expect("there")]
         + "[[vip]]\naddress = \"192.0.2.10\"\n";
     let found = mistakes(&target);
-    assert!(
-        found[0].text.contains("`protected` is missing"),
-        "{found:?}"
-    );
+    assert!(found[0].text.contains("`protected` is missing"), "{found:?}");
     let config = parse(&(target + "protected = [\"10.77.0.0/24\"]\n")).expect("a target");
     assert!(!config.is_candidate_for(&config.vips[0]));
     assert_eq!(config.vips[0].candidates.len(), 2);

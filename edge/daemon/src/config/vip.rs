@@ -90,10 +90,8 @@ pub(super) fn vips(
             continue;
         };
         if !seen.insert(vip.address) {
-            let text = format!(
-                "VIP {} is there twice; allowed is one section for each",
-                vip.address
-            );
+            let text =
+                format!("VIP {} is there twice; allowed is one section for each", vip.address);
             mistakes.at(section.head.address.span(), text);
         }
         vips.push(vip);
@@ -105,9 +103,7 @@ fn vip(raw: &file::Vip, around: &Surroundings<'_>, mistakes: &mut Mistakes) -> O
     let head = &raw.head;
     let address = mistakes.parse(&head.address, unicast);
     let candidates = candidates(raw, around, mistakes);
-    let here = candidates
-        .iter()
-        .any(|candidate| candidate.node == around.node.name);
+    let here = candidates.iter().any(|candidate| candidate.node == around.node.name);
     if here && head.interface.is_none() {
         mistakes.at(
             raw.span.clone(),
@@ -115,10 +111,7 @@ fn vip(raw: &file::Vip, around: &Surroundings<'_>, mistakes: &mut Mistakes) -> O
         );
     }
     let (takeback, replay) = policies(head, mistakes);
-    let inner = head
-        .inner
-        .as_ref()
-        .and_then(|inner| inner_vip(inner, mistakes));
+    let inner = head.inner.as_ref().and_then(|inner| inner_vip(inner, mistakes));
     let mut pools = pools(&raw.pools, mistakes);
     let connections =
         connection::connections(&raw.connections, &mut pools, around.read_psk, mistakes);
@@ -127,10 +120,7 @@ fn vip(raw: &file::Vip, around: &Surroundings<'_>, mistakes: &mut Mistakes) -> O
     let services = service::services(&raw.services, address, around.members, mistakes);
     let explicit = mistakes.parse_each(&head.protected, |text| text.parse());
     let protected = protected(explicit, &pools, &connections);
-    let interface = head
-        .interface
-        .as_ref()
-        .and_then(|text| mistakes.parse(text, interface));
+    let interface = head.interface.as_ref().and_then(|text| mistakes.parse(text, interface));
     Some(Vip {
         address,
         interface,
@@ -154,10 +144,7 @@ fn policies(head: &file::VipHead, mistakes: &mut Mistakes) -> (Takeback, Replay)
     let replay = head.replay.as_ref();
     let replay =
         replay.and_then(|text| mistakes.parse(text, |text| choice(text, "replay", &choices)));
-    (
-        takeback.unwrap_or(Takeback::Manual),
-        replay.unwrap_or(Replay::Bounded),
-    )
+    (takeback.unwrap_or(Takeback::Manual), replay.unwrap_or(Replay::Bounded))
 }
 
 /// The candidates, best first. Left out, a lone node is the only one; on a node that cannot be a
@@ -175,12 +162,7 @@ fn candidates(
             mistakes.at(raw.span.clone(), text);
         }
         let ranked = able().zip((1..=254_u8).rev());
-        return ranked
-            .map(|(m, rank)| Candidate {
-                node: m.name.clone(),
-                rank,
-            })
-            .collect();
+        return ranked.map(|(m, rank)| Candidate { node: m.name.clone(), rank }).collect();
     };
     let mut candidates = Vec::new();
     for entry in list.get_ref() {
@@ -198,10 +180,7 @@ fn candidates(
         if candidates.iter().any(|c: &Candidate| c.node == member.name) {
             mistakes.at(
                 node.span(),
-                format!(
-                    "candidate {:?} is there twice; allowed is once",
-                    node.get_ref()
-                ),
+                format!("candidate {:?} is there twice; allowed is once", node.get_ref()),
             );
         }
         if candidates.iter().any(|c: &Candidate| c.rank == rank_value) {
@@ -210,10 +189,7 @@ fn candidates(
                 format!("rank {rank_value} is given twice; allowed is one of its own for each"),
             );
         }
-        candidates.push(Candidate {
-            node: member.name.clone(),
-            rank: rank_value,
-        });
+        candidates.push(Candidate { node: member.name.clone(), rank: rank_value });
     }
     if list.get_ref().is_empty() {
         let allowed = names(able().map(|member| &member.name));
@@ -226,10 +202,7 @@ fn candidates(
 fn inner_vip(raw: &file::Inner, mistakes: &mut Mistakes) -> Option<Inner> {
     let address = mistakes.parse(&raw.address, unicast);
     let interface = mistakes.parse(&raw.interface, interface);
-    Some(Inner {
-        address: address?,
-        interface: interface?,
-    })
+    Some(Inner { address: address?, interface: interface? })
 }
 
 fn pools(raw: &[file::Pool], mistakes: &mut Mistakes) -> Vec<Pool> {
@@ -238,10 +211,7 @@ fn pools(raw: &[file::Pool], mistakes: &mut Mistakes) -> Vec<Pool> {
     for pool in raw {
         unique(&pool.name, "pool", &mut names, mistakes);
         if let Some(range) = mistakes.parse(&pool.range, |text| text.parse()) {
-            pools.push(Pool {
-                name: pool.name.get_ref().clone(),
-                range,
-            });
+            pools.push(Pool { name: pool.name.get_ref().clone(), range });
         }
     }
     pools
@@ -270,26 +240,16 @@ fn overlaps(raw: &file::Vip, pools: &[Pool], mistakes: &mut Mistakes) {
 /// The peers' prefixes: those given, the pools, and what the children name as the remote side.
 /// A selector for everything is left out: it names no peer, and closing it would cut the host off.
 fn protected(explicit: Vec<Prefix>, pools: &[Pool], connections: &[Connection]) -> Vec<Prefix> {
-    let ranges = pools
-        .iter()
-        .map(|pool| (pool.range.first(), pool.range.last()));
-    let children = connections
-        .iter()
-        .flat_map(|connection| &connection.children);
+    let ranges = pools.iter().map(|pool| (pool.range.first(), pool.range.last()));
+    let children = connections.iter().flat_map(|connection| &connection.children);
     let selectors =
-        children
-            .flat_map(|child| &child.remote)
-            .filter_map(|selector| match selector {
-                Selector::Fixed(fixed) => Some((fixed.first_address, fixed.last_address)),
-                Selector::Dynamic => None,
-            });
-    let derived = ranges
-        .chain(selectors)
-        .flat_map(|(first, last)| Prefix::cover(first, last));
-    let all: BTreeSet<Prefix> = explicit
-        .into_iter()
-        .chain(derived.filter(|prefix| prefix.length() != 0))
-        .collect();
+        children.flat_map(|child| &child.remote).filter_map(|selector| match selector {
+            Selector::Fixed(fixed) => Some((fixed.first_address, fixed.last_address)),
+            Selector::Dynamic => None,
+        });
+    let derived = ranges.chain(selectors).flat_map(|(first, last)| Prefix::cover(first, last));
+    let all: BTreeSet<Prefix> =
+        explicit.into_iter().chain(derived.filter(|prefix| prefix.length() != 0)).collect();
     let covered = |prefix: &&Prefix| {
         !all.iter()
             .any(|other| other.length() < prefix.length() && other.contains(prefix.address()))
@@ -300,9 +260,7 @@ fn protected(explicit: Vec<Prefix>, pools: &[Pool], connections: &[Connection]) 
 fn unicast(text: &str) -> Result<IpAddr, String> {
     let address = ip_address(text)?;
     if address.is_unspecified() || address.is_multicast() || address.is_loopback() {
-        return Err(format!(
-            "{text:?} cannot be a VIP; allowed is a unicast address"
-        ));
+        return Err(format!("{text:?} cannot be a VIP; allowed is a unicast address"));
     }
     Ok(address)
 }
@@ -313,9 +271,7 @@ fn interface(text: &str) -> Result<String, String> {
     if (1..=15).contains(&text.len()) && text.chars().all(allowed) && text != "." && text != ".." {
         Ok(text.to_owned())
     } else {
-        Err(format!(
-            "{text:?} is no interface name; allowed are 1 to 15 characters as in \"eth0\""
-        ))
+        Err(format!("{text:?} is no interface name; allowed are 1 to 15 characters as in \"eth0\""))
     }
 }
 
@@ -325,10 +281,7 @@ pub(super) fn refuse_idle(raw: &[file::Vip], vips: &[Vip], node: &Node, mistakes
         return;
     }
     for (section, vip) in raw.iter().zip(vips) {
-        let here = vip
-            .candidates
-            .iter()
-            .any(|candidate| candidate.node == node.name);
+        let here = vip.candidates.iter().any(|candidate| candidate.node == node.name);
         if here && vip.connections.is_empty() {
             let text =
                 "a candidate needs at least one `[[vip.connection]]`, the same as the others'";
@@ -342,11 +295,7 @@ pub(super) fn refuse_idle(raw: &[file::Vip], vips: &[Vip], node: &Node, mistakes
 
 /// Whether any VIP may be owned by `node`.
 pub(super) fn is_candidate(vips: &[Vip], node: &Node) -> bool {
-    vips.iter().any(|vip| {
-        vip.candidates
-            .iter()
-            .any(|candidate| candidate.node == node.name)
-    })
+    vips.iter().any(|vip| vip.candidates.iter().any(|candidate| candidate.node == node.name))
 }
 
 /// The span of the first VIP, for what is said of all.

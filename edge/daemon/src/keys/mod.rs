@@ -66,16 +66,8 @@ struct Kind {
     command: &'static str,
 }
 
-const STORE: Kind = Kind {
-    word: "vipsec-store-key-1",
-    name: "store key",
-    command: "store",
-};
-const NODE: Kind = Kind {
-    word: "vipsec-node-key-1",
-    name: "node key",
-    command: "node",
-};
+const STORE: Kind = Kind { word: "vipsec-store-key-1", name: "store key", command: "store" };
+const NODE: Kind = Kind { word: "vipsec-node-key-1", name: "node key", command: "node" };
 
 /// Makes a store key file.
 ///
@@ -121,10 +113,8 @@ pub fn read_node(path: &Path) -> Result<Identity, KeyFileError> {
 /// [`KeyFileError`]
 pub fn read_psk(path: &Path) -> Result<SecretBytes, KeyFileError> {
     let text = file::read_private(path)?;
-    psk_from_text(text.trim_end_matches(['\r', '\n'])).map_err(|why| KeyFileError::Psk {
-        path: path.to_owned(),
-        why,
-    })
+    psk_from_text(text.trim_end_matches(['\r', '\n']))
+        .map_err(|why| KeyFileError::Psk { path: path.to_owned(), why })
 }
 
 /// A pre-shared key as written: the text itself, or `0x…` in hexadecimal, or `0s…` in base64.
@@ -168,10 +158,7 @@ pub fn public_to_text(key: &PublicKey) -> String {
 /// # Errors
 /// What is wrong and what is allowed.
 pub fn public_from_text(text: &str) -> Result<PublicKey, String> {
-    let bytes = BASE64
-        .decode(text)
-        .ok()
-        .and_then(|bytes| bytes.try_into().ok());
+    let bytes = BASE64.decode(text).ok().and_then(|bytes| bytes.try_into().ok());
     bytes.map(PublicKey).ok_or_else(|| {
         format!("{text:?} is no public key; allowed is what `vipsec keygen public FILE` prints")
     })
@@ -179,10 +166,7 @@ pub fn public_from_text(text: &str) -> Result<PublicKey, String> {
 
 fn write(path: &Path, kind: &Kind, key: &[u8]) -> Result<(), KeyFileError> {
     let encoded = Zeroizing::new(BASE64.encode(key));
-    file::write_new(
-        path,
-        &Zeroizing::new(format!("{} {}\n", kind.word, *encoded)),
-    )
+    file::write_new(path, &Zeroizing::new(format!("{} {}\n", kind.word, *encoded)))
 }
 
 fn read(path: &Path, kind: &Kind) -> Result<Zeroizing<[u8; 32]>, KeyFileError> {
@@ -192,19 +176,13 @@ fn read(path: &Path, kind: &Kind) -> Result<Zeroizing<[u8; 32]>, KeyFileError> {
     if word != Some(kind.word) || words.next().is_some() {
         return Err(foreign(path, kind));
     }
-    let key = encoded
-        .and_then(|encoded| BASE64.decode(encoded).ok())
-        .map(Zeroizing::new);
+    let key = encoded.and_then(|encoded| BASE64.decode(encoded).ok()).map(Zeroizing::new);
     let key = key.and_then(|key| <[u8; 32]>::try_from(key.as_slice()).ok());
     key.map(Zeroizing::new).ok_or_else(|| foreign(path, kind))
 }
 
 fn foreign(path: &Path, kind: &Kind) -> KeyFileError {
-    KeyFileError::Foreign {
-        path: path.to_owned(),
-        wanted: kind.name,
-        command: kind.command,
-    }
+    KeyFileError::Foreign { path: path.to_owned(), wanted: kind.name, command: kind.command }
 }
 
 #[cfg(test)]
@@ -235,10 +213,7 @@ mod tests {
         generate_store(&file, &mut OsRandom::default()).expect("made");
         let before = std::fs::read(&file).expect("there");
         let why = read_node(&file).expect_err("a store key").to_string();
-        assert!(
-            why.contains("is no node key") && why.contains("keygen node"),
-            "{why}"
-        );
+        assert!(why.contains("is no node key") && why.contains("keygen node"), "{why}");
         let again = generate_store(&file, &mut OsRandom::default()).expect_err("exists");
         assert!(matches!(again, KeyFileError::Exists(_)));
         assert_eq!(std::fs::read(&file).expect("there"), before);
@@ -253,10 +228,7 @@ mod tests {
             let permissions = std::fs::Permissions::from_mode(mode);
             std::fs::set_permissions(&file, permissions).expect("set");
             let why = read_node(&file).expect_err("open").to_string();
-            assert!(
-                why.contains(&format!("{mode:04o}")) && why.contains("chmod 600"),
-                "{why}"
-            );
+            assert!(why.contains(&format!("{mode:04o}")) && why.contains("chmod 600"), "{why}");
         }
     }
 
@@ -274,9 +246,7 @@ mod tests {
 
     #[test]
     fn a_missing_file_is_named() {
-        let why = read_store(Path::new("/nonexistent/key"))
-            .expect_err("missing")
-            .to_string();
+        let why = read_store(Path::new("/nonexistent/key")).expect_err("missing").to_string();
         assert!(why.starts_with("/nonexistent/key: "), "{why}");
     }
 }

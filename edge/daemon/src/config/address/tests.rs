@@ -4,10 +4,7 @@ use super::*;
 
 fn cover(first: &str, last: &str) -> Vec<String> {
     let parse = |text: &str| text.parse::<IpAddr>().expect("test address");
-    Prefix::cover(parse(first), parse(last))
-        .iter()
-        .map(ToString::to_string)
-        .collect()
+    Prefix::cover(parse(first), parse(last)).iter().map(ToString::to_string).collect()
 }
 
 #[test]
@@ -16,25 +13,14 @@ fn prefixes_are_exact() {
     assert_eq!(prefix.last().to_string(), "10.3.0.255");
     assert!(prefix.contains("10.3.0.7".parse().expect("address")));
     assert!(!prefix.contains("10.3.1.0".parse().expect("address")));
-    assert_eq!(
-        "10.3.0.1".parse::<Prefix>().expect("host").to_string(),
-        "10.3.0.1/32"
-    );
+    assert_eq!("10.3.0.1".parse::<Prefix>().expect("host").to_string(), "10.3.0.1/32");
     assert_eq!(
         "::/0".parse::<Prefix>().expect("all").last().to_string(),
         "ffff:ffff:ffff:ffff:ffff:ffff:ffff:ffff"
     );
     let why = "10.3.0.5/24".parse::<Prefix>().expect_err("host bits");
-    assert_eq!(
-        why,
-        "\"10.3.0.5/24\" has host bits; allowed is \"10.3.0.0/24\" or \"10.3.0.5\""
-    );
-    assert!(
-        "10.3.0.0/33"
-            .parse::<Prefix>()
-            .expect_err("too long")
-            .ends_with("allowed is 0 to 32")
-    );
+    assert_eq!(why, "\"10.3.0.5/24\" has host bits; allowed is \"10.3.0.0/24\" or \"10.3.0.5\"");
+    assert!("10.3.0.0/33".parse::<Prefix>().expect_err("too long").ends_with("allowed is 0 to 32"));
     assert!("10.3/24".parse::<Prefix>().is_err());
 }
 
@@ -43,22 +29,11 @@ fn cover_is_exact_and_small() {
     assert_eq!(cover("10.0.0.0", "10.0.0.255"), ["10.0.0.0/24"]);
     assert_eq!(
         cover("10.77.0.10", "10.77.0.20"),
-        [
-            "10.77.0.10/31",
-            "10.77.0.12/30",
-            "10.77.0.16/30",
-            "10.77.0.20/32"
-        ]
+        ["10.77.0.10/31", "10.77.0.12/30", "10.77.0.16/30", "10.77.0.20/32"]
     );
     assert_eq!(cover("0.0.0.0", "255.255.255.255"), ["0.0.0.0/0"]);
-    assert_eq!(
-        cover("255.255.255.255", "255.255.255.255"),
-        ["255.255.255.255/32"]
-    );
-    assert_eq!(
-        cover("::", "ffff:ffff:ffff:ffff:ffff:ffff:ffff:ffff"),
-        ["::/0"]
-    );
+    assert_eq!(cover("255.255.255.255", "255.255.255.255"), ["255.255.255.255/32"]);
+    assert_eq!(cover("::", "ffff:ffff:ffff:ffff:ffff:ffff:ffff:ffff"), ["::/0"]);
 }
 
 #[test]
@@ -70,45 +45,21 @@ fn a_pool_written_as_a_prefix_spares_network_and_broadcast() {
     );
     let range: AddressRange = "fd00::/64".parse().expect("a range");
     assert_eq!(range.first().to_string(), "fd00::1");
-    assert!(
-        "10.0.0.9-10.0.0.1"
-            .parse::<AddressRange>()
-            .expect_err("reversed")
-            .contains("below")
-    );
-    assert!(
-        "10.0.0.9-fd00::1"
-            .parse::<AddressRange>()
-            .expect_err("mixed")
-            .contains("mixed")
-    );
+    assert!("10.0.0.9-10.0.0.1".parse::<AddressRange>().expect_err("reversed").contains("below"));
+    assert!("10.0.0.9-fd00::1".parse::<AddressRange>().expect_err("mixed").contains("mixed"));
 }
 
 #[test]
 fn selectors() {
     assert_eq!("dynamic".parse(), Ok(Selector::Dynamic));
-    let Ok(Selector::Fixed(web)) = "10.3.0.0/24[tcp/443]".parse() else {
-        panic!("a selector")
-    };
+    let Ok(Selector::Fixed(web)) = "10.3.0.0/24[tcp/443]".parse() else { panic!("a selector") };
     assert_eq!((web.protocol, web.first_port, web.last_port), (6, 443, 443));
     assert_eq!(web.last_address.to_string(), "10.3.0.255");
-    let Ok(Selector::Fixed(any)) = "10.3.0.4-10.3.0.9".parse() else {
-        panic!("a selector")
-    };
+    let Ok(Selector::Fixed(any)) = "10.3.0.4-10.3.0.9".parse() else { panic!("a selector") };
     assert_eq!((any.protocol, any.first_port, any.last_port), (0, 0, 65535));
-    assert!(
-        "10.3.0.0/24[icmp/8]"
-            .parse::<Selector>()
-            .expect_err("ports")
-            .contains("no ports")
-    );
+    assert!("10.3.0.0/24[icmp/8]".parse::<Selector>().expect_err("ports").contains("no ports"));
     assert!("10.3.0.0/24[tcp/9-1]".parse::<Selector>().is_err());
-    assert!(
-        "everything"
-            .parse::<Selector>()
-            .expect_err("no")
-            .contains("\"dynamic\"")
-    );
+    assert!("everything".parse::<Selector>().expect_err("no").contains("\"dynamic\""));
 }
 
 #[test]
