@@ -206,6 +206,12 @@ pub trait Backend {
     /// [`StoreError`]; nothing was read.
     fn changes_since(&mut self, after: Revision, limit: usize) -> Result<Changes, StoreError>;
 
+    /// The store's revision.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    fn revision(&mut self) -> Result<Revision, StoreError>;
+
     /// Forgets the log up to and including `up_to`; the entries themselves stay.
     ///
     /// # Errors

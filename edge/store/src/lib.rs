@@ -1,1 +1,16 @@
-//! to be filled.
+//! The store's backends, and the thread that drives one.
+//!
+//! [`Sqlite`] keeps the contract of `vipsec_cluster::store` in one file that several processes of
+//! a host share. [`Store`] gives a backend a thread of its own: requests go in without waiting,
+//! replies and changes come out of one channel, and whatever is queued is committed together.
+//!
+//! Nothing here knows what a value means: they are sealed before they come here.
+
+mod engine;
+mod handle;
+mod sqlite;
+mod worker;
+
+pub use engine::{Engine, Open};
+pub use handle::{Busy, Pace, Reply, RequestId, Store};
+pub use sqlite::{Sqlite, SqliteConfig};

@@ -138,6 +138,7 @@ fn revisions(stage: &mut dyn Stage) {
     assert_eq!(commit(store.as_mut(), vec![expect("b", Some(1))], vec![]), committed(2));
     assert_eq!(commit(store.as_mut(), vec![], vec![delete("a")]), committed(3));
     assert_eq!(range(store.as_mut(), ""), [row("b", b"1", 1)]);
+    assert_eq!(store.revision(), Ok(Revision(3)));
 }
 
 fn compare_and_swap(stage: &mut dyn Stage) {

@@ -86,12 +86,6 @@ impl Memory {
         self.commits
     }
 
-    /// The store's revision.
-    #[must_use]
-    pub fn revision(&self) -> Revision {
-        self.content.revision
-    }
-
     fn available(&self) -> Result<(), StoreError> {
         self.down.clone().map_or(Ok(()), Err)
     }
@@ -229,6 +223,11 @@ impl Backend for Memory {
         Ok(self.content.changes_since(after, limit))
     }
 
+    fn revision(&mut self) -> Result<Revision, StoreError> {
+        self.available()?;
+        Ok(self.content.revision)
+    }
+
     fn compact(&mut self, up_to: Revision) -> Result<(), StoreError> {
         self.available()?;
         self.content.compact(up_to);
@@ -248,6 +247,10 @@ impl<B: Backend> Backend for Rc<RefCell<B>> {
 
     fn changes_since(&mut self, after: Revision, limit: usize) -> Result<Changes, StoreError> {
         self.borrow_mut().changes_since(after, limit)
+    }
+
+    fn revision(&mut self) -> Result<Revision, StoreError> {
+        self.borrow_mut().revision()
     }
 
     fn compact(&mut self, up_to: Revision) -> Result<(), StoreError> {
@@ -285,9 +288,9 @@ mod tests {
         store.push_fault(Fault::Fails(StoreError::Full));
         store.push_fault(Fault::AnswerLost);
         assert_eq!(store.commit(&[put(1)]), Err(StoreError::Full));
-        assert_eq!(store.revision(), Revision(0));
+        assert_eq!(store.revision(), Ok(Revision(0)));
         assert!(store.commit(&[put(2)]).is_err_and(|error| error.is_ambiguous()));
-        assert_eq!(store.revision(), Revision(1), "written although the answer was lost");
+        assert_eq!(store.revision(), Ok(Revision(1)), "written although the answer was lost");
         assert_eq!(store.commit(&[put(3)]), Ok(vec![Outcome::Committed(Revision(2))]));
         store.set_down(Some(StoreError::Locked));
         assert_eq!(store.range("k"), Err(StoreError::Locked));
