@@ -29,7 +29,7 @@ pub struct TrafficSelector {
 pub struct TrafficSelectors {
     /// TSi or TSr.
     pub side: Side,
-    /// At least one on the wire; those of an unknown type are left out.
+    /// At most 255. Those of an unknown type are left out when read, so that there may be none.
     pub selectors: Vec<TrafficSelector>,
 }
 
@@ -298,9 +298,6 @@ impl TrafficSelectors {
         let mut reader = Reader::new(WHAT, body);
         let count = reader.u8()?;
         reader.take(3)?;
-        if count == 0 {
-            return Err(ParseError::Value(WHAT));
-        }
         let mut selectors = Vec::new();
         for _ in 0..count {
             selectors.extend(TrafficSelector::parse(&mut reader)?);
