@@ -84,7 +84,9 @@ pub struct Window {
 }
 
 impl Window {
-    fn contains(self, at_us: u64) -> bool {
+    /// Whether a moment lies in it.
+    #[must_use]
+    pub fn contains(self, at_us: u64) -> bool {
         (self.from_us..self.to_us).contains(&at_us)
     }
 }

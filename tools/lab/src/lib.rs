@@ -23,3 +23,4 @@ pub mod process;
 pub mod run;
 pub mod strongswan;
 pub mod topology;
+pub mod workload;

@@ -7,7 +7,7 @@ use anyhow::{Context, Result, bail};
 use crate::command;
 
 /// A program that must be there, and the package that brings it on Debian and Ubuntu.
-const NEEDED: [(&str, &str); 11] = [
+const NEEDED: [(&str, &str); 10] = [
     ("ip", "iproute2"),
     ("sysctl", "procps"),
     ("setpriv", "util-linux"),
@@ -18,7 +18,6 @@ const NEEDED: [(&str, &str); 11] = [
     ("iperf3", "iperf3"),
     ("swanctl", "strongswan-swanctl"),
     ("charon-systemd", "charon-systemd"),
-    ("cc", "gcc libc6-dev"),
 ];
 
 /// Packages that bring no program but must stand beside the others.

@@ -76,7 +76,23 @@ impl Process {
     /// # Errors
     /// When it does not end in time; it is killed then.
     pub fn stop(&mut self, limit: Duration) -> Result<ExitStatus> {
-        self.signal(Signal::SIGTERM)?;
+        self.signal_to_end()?;
+        self.wait_for_end(limit)
+    }
+
+    /// Asks it to end with SIGTERM. One that has ended already is left alone.
+    ///
+    /// # Errors
+    /// When the signal cannot be sent.
+    pub fn signal_to_end(&mut self) -> Result<()> {
+        self.signal(Signal::SIGTERM)
+    }
+
+    /// Waits up to `limit` until it has ended.
+    ///
+    /// # Errors
+    /// When it does not end in time; it is killed then.
+    pub fn wait_for_end(&mut self, limit: Duration) -> Result<ExitStatus> {
         let name = self.program.path.display().to_string();
         let ended = wait_for(&format!("{name} to end"), limit, || Ok(self.child.try_wait()?));
         if ended.is_err() {
@@ -85,11 +101,7 @@ impl Process {
         ended
     }
 
-    /// Sends it a signal. One that has ended already is left alone.
-    ///
-    /// # Errors
-    /// When the signal cannot be sent.
-    pub fn signal(&mut self, signal: Signal) -> Result<()> {
+    fn signal(&mut self, signal: Signal) -> Result<()> {
         if self.is_alive() {
             kill(self.pid(), signal).with_context(|| format!("cannot send {signal}"))?;
         }

@@ -95,6 +95,11 @@ impl Lab {
         Ok(())
     }
 
+    /// Copies all logs and records to a place that outlives the lab, and says where.
+    pub fn save_logs(&self) {
+        save_logs(&self.directory);
+    }
+
     /// Whether it stays up.
     #[must_use]
     pub fn is_kept(&self) -> bool {
@@ -188,6 +193,8 @@ fn save_logs(directory: &Path) {
     let kept = env::temp_dir().join("vipsec-lab-failure");
     let name = directory.file_name().unwrap_or_default();
     let target = kept.join(name);
+    // Only the last failure is kept.
+    let _ = fs::remove_dir_all(&kept);
     let copied = fs::create_dir_all(&kept).map_err(anyhow::Error::from).and_then(|()| {
         command::run(&format!("cp -r {} {}", directory.display(), target.display()))
     });

@@ -84,6 +84,18 @@ impl Site {
         Ok(Self { switch, client, host, nodes })
     }
 
+    /// The namespace of a node, of the client or of the protected host `s`.
+    ///
+    /// # Errors
+    /// When there is no such namespace.
+    pub fn namespace(&self, role: &str) -> Result<&Namespace> {
+        match role {
+            "client" => Ok(&self.client),
+            "s" => Ok(&self.host),
+            _ => self.node(role),
+        }
+    }
+
     /// The namespace of a node.
     ///
     /// # Errors

@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 
 /// Port of the control connections.
-pub const CONTROL_PORT: u16 = 7400;
+pub(super) const CONTROL_PORT: u16 = 7400;
 /// Port of the fabric.
 pub const FABRIC_PORT: u16 = 7401;
 

@@ -5,7 +5,9 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 
+use super::recorder::STARTED;
 use crate::binaries::binaries;
+use crate::command::wait_for;
 use crate::flow::FlowRecord;
 use crate::netns::Namespace;
 use crate::process::{Process, Program};
@@ -46,6 +48,20 @@ impl Prober {
     #[must_use]
     pub fn log_path(&self) -> PathBuf {
         self.process.log_path().to_owned()
+    }
+
+    /// Waits until `flows` flows of this prober have got their first answer.
+    ///
+    /// # Errors
+    /// When the prober has ended, or after 30 s.
+    pub fn wait_until_flowing(&mut self, flows: usize) -> Result<()> {
+        wait_for(&format!("{} to flow", self.name), Duration::from_secs(30), || {
+            ensure!(self.process.is_alive(), "{}: {}", self.name, self.process.obituary());
+            let log = self.process.log();
+            let started = log.lines().filter(|line| line.ends_with(STARTED)).count();
+            Ok((started >= flows).then_some(()))
+        })
+        .with_context(|| self.process.obituary())
     }
 
     /// Asks it to end and reads its records.

@@ -12,6 +12,9 @@ const TOLD_GAP_US: u64 = 40_000;
 /// See [`Patience`].
 const GRACE_US: u64 = 500_000;
 
+/// What a prober tells at the first arrival of a flow.
+pub(super) const STARTED: &str = "flows";
+
 /// Collects what happens to one flow; shared by the threads of its prober.
 #[derive(Debug)]
 pub(super) struct Recorder {
@@ -130,6 +133,9 @@ impl State {
             if pause >= TOLD_GAP_US {
                 tell(&self.record.name, &format!("paused for {} ms", pause / 1_000));
             }
+        }
+        if self.record.arrived == 0 {
+            tell(&self.record.name, STARTED);
         }
         self.record.arrived += amount;
         self.last_arrival_us = now;

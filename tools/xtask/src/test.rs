@@ -1,0 +1,68 @@
+//! `cargo xtask test` and `cargo xtask lint`: every check of the project, in the order in which a
+//! mistake shows soonest.
+
+use std::process::Command;
+
+use anyhow::{Context, Result};
+use vipsec_lab::binaries::{self, PROBE, VIPSEC, workspace};
+use vipsec_lab::packages;
+use vipsec_lab::run::is_root;
+
+use crate::{cargo, dependencies, run as execute, tidy};
+
+/// Seeds of the simulator that every run replays.
+const SEEDS: u32 = 200;
+
+/// Runs everything.
+pub(crate) fn run() -> Result<()> {
+    set_up()?;
+    lint()?;
+    step("unit, property and vector tests");
+    cargo("test --workspace --exclude vipsec-tests --no-fail-fast")?;
+    step("the simulator");
+    crate::sim(SEEDS, 0)?;
+    step("real networks, real peers");
+    real_networks()
+}
+
+/// Everything that needs no test to run.
+pub(crate) fn lint() -> Result<()> {
+    step("formatting");
+    cargo("fmt --all --check")?;
+    step("tidy");
+    tidy::run(workspace())?;
+    step("dependencies");
+    dependencies::run(workspace())?;
+    step("clippy");
+    cargo("clippy --workspace --all-targets --quiet -- -D warnings")
+}
+
+/// Installs what is missing; through sudo where this is not root already.
+fn set_up() -> Result<()> {
+    if is_root() {
+        return packages::install_missing();
+    }
+    let own = std::env::current_exe().context("cannot find this program")?;
+    execute(Command::new("sudo").arg(own).arg("set-up"), "sudo")
+}
+
+/// The tests that make namespaces: as root, one after the other, since they measure time.
+fn real_networks() -> Result<()> {
+    let built = binaries::build()?;
+    let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
+    let mut command = Command::new(cargo);
+    command.args(["test", "--package", "vipsec-tests", "--no-fail-fast"]);
+    if !is_root() {
+        command.args(["--config", "target.'cfg(unix)'.runner = ['sudo', '-E']"]);
+    }
+    command
+        .args(["--", "--test-threads=1"])
+        .env(VIPSEC, built.vipsec)
+        .env(PROBE, built.probe)
+        .env("VIPSEC_LAB_REQUIRED", "1");
+    execute(&mut command, "cargo test --package vipsec-tests")
+}
+
+fn step(name: &str) {
+    println!("\n──── {name}");
+}
