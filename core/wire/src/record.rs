@@ -25,8 +25,9 @@ pub mod v1 {
     pub use super::ownership::*;
 }
 
-/// Longest record in octets, before it is sealed.
-pub const RECORD_BYTES_MAX: usize = 1 << 20;
+/// Longest record in octets that is read, before it is sealed: 16 MiB, for the edges of a million
+/// SAs are one record.
+pub const RECORD_BYTES_MAX: usize = 16 << 20;
 
 const WHAT: &str = "record";
 

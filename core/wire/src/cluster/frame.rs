@@ -6,6 +6,9 @@ use zeroize::{Zeroize, Zeroizing};
 /// Longest content of a frame in octets: 4 MiB.
 pub const FRAME_BYTES_MAX: usize = 4 << 20;
 
+/// Most room that a decoder keeps between frames, in octets.
+const KEPT_BYTES_MAX: usize = 64 << 10;
+
 /// Octets of the length.
 const LENGTH: usize = 4;
 
@@ -81,10 +84,21 @@ impl FrameDecoder {
         let content = Zeroizing::new(content.to_vec());
         self.done += LENGTH + length;
         if self.done == self.bytes.len() {
-            self.bytes.zeroize();
-            self.done = 0;
+            self.forget();
         }
         Ok(Some(content))
+    }
+}
+
+impl FrameDecoder {
+    /// Wipes what was read, and gives back the room that a long frame has taken.
+    fn forget(&mut self) {
+        self.bytes.as_mut_slice().zeroize();
+        self.bytes.clear();
+        if self.bytes.capacity() > KEPT_BYTES_MAX {
+            self.bytes = Vec::new();
+        }
+        self.done = 0;
     }
 }
 
