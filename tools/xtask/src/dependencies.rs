@@ -10,9 +10,7 @@ use std::process::Command;
 use anyhow::{Context, Result, bail};
 use serde::Deserialize;
 
-const REGISTRY: &str = "registry+https://github.com/rust-lang/crates.io-index";
-
-/// Checks every crate of the lock file.
+/// Checks every crate that is compiled.
 pub(crate) fn run(workspace: &Path) -> Result<()> {
     let rules: Rules = {
         let text = std::fs::read_to_string(workspace.join("deny.toml"))
@@ -53,45 +51,52 @@ struct Banned {
     reason: String,
 }
 
-#[derive(Deserialize)]
-struct Metadata {
-    packages: Vec<Package>,
-}
-
-#[derive(Deserialize)]
+/// A crate that enters the build.
+#[derive(Debug, PartialEq, Eq)]
 struct Package {
     name: String,
-    version: String,
-    license: Option<String>,
-    source: Option<String>,
+    license: String,
+    /// Path or address where cargo shows one: crates of the registry have none.
+    origin: Option<String>,
 }
 
+/// All crates that are really compiled, tests included. The lock file would name more: those
+/// behind features that nobody uses.
 fn packages(workspace: &Path) -> Result<Vec<Package>> {
     let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
     let output = Command::new(cargo)
-        .args(["metadata", "--format-version=1", "--filter-platform=x86_64-unknown-linux-gnu"])
+        .args(["tree", "--workspace", "--edges=normal,build,dev", "--prefix=none"])
+        .args(["--no-dedupe", "--format={p}|{l}"])
         .current_dir(workspace)
         .output()
-        .context("cannot start cargo metadata")?;
+        .context("cannot start cargo tree")?;
     if !output.status.success() {
-        bail!("cargo metadata: {}", String::from_utf8_lossy(&output.stderr));
+        bail!("cargo tree: {}", String::from_utf8_lossy(&output.stderr));
     }
-    let metadata: Metadata =
-        serde_json::from_slice(&output.stdout).context("cargo metadata is not understood")?;
-    Ok(metadata.packages)
+    let lines: BTreeSet<String> =
+        String::from_utf8_lossy(&output.stdout).lines().map(str::to_owned).collect();
+    Ok(lines.iter().filter_map(|line| package(line)).collect())
+}
+
+/// Reads `name v1.2.3 (proc-macro) (/a/path)|MIT OR Apache-2.0`.
+fn package(line: &str) -> Option<Package> {
+    let (named, license) = line.split_once('|')?;
+    let (name, rest) = named.split_once(' ')?;
+    let bracketed = rest.split(['(', ')']).skip(1).step_by(2);
+    let origin = bracketed.filter(|text| *text != "proc-macro").last().map(str::to_owned);
+    Some(Package { name: name.to_owned(), license: license.to_owned(), origin })
 }
 
 fn fault(rules: &Rules, package: &Package) -> Option<String> {
-    let Package { name, version, license, source } = package;
+    let Package { name, license, origin } = package;
     if let Some(banned) = rules.bans.deny.iter().find(|banned| banned.name == *name) {
-        return Some(format!("{name} {version} is banned: {}", banned.reason));
+        return Some(format!("{name} is banned: {}", banned.reason));
     }
-    if source.as_ref().is_some_and(|source| source != REGISTRY) {
-        return Some(format!("{name} {version} does not come from crates.io"));
+    if let Some(origin) = origin.as_ref().filter(|origin| !origin.starts_with('/')) {
+        return Some(format!("{name} comes from {origin} and not from crates.io"));
     }
-    let license = license.as_deref().unwrap_or_default();
     if !is_allowed(&rules.licenses.allow, license) {
-        return Some(format!("{name} {version} has the licence {license:?}"));
+        return Some(format!("{name} has the licence {license:?}"));
     }
     None
 }
@@ -141,6 +146,15 @@ fn one<'a>(allowed: &BTreeSet<String>, words: &'a [&'a str]) -> (bool, &'a [&'a 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_line_of_cargo_tree_tells_name_licence_and_origin() {
+        let read = package("a-b v1.0.0 (proc-macro) (https://example.org/a?rev=1#2)|MIT");
+        let origin = Some("https://example.org/a?rev=1#2".to_owned());
+        let expected = Package { name: "a-b".into(), license: "MIT".into(), origin };
+        assert_eq!(read, Some(expected));
+        assert_eq!(package("c v1.0.0|MIT").and_then(|package| package.origin), None);
+    }
 
     #[test]
     fn licence_expressions_are_evaluated_as_spdx_has_it() {

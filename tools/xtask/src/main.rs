@@ -58,6 +58,8 @@ enum Task {
     Lint,
     /// The laws of the project's sources that a machine can check.
     Tidy,
+    /// Licences, sources and bans of all crates that enter the build, by deny.toml.
+    Dependencies,
     /// Installs the packages that tests and demo need.
     #[command(hide = true)]
     SetUp,
@@ -74,6 +76,7 @@ fn main() -> Result<ExitCode> {
         Task::Sim { seeds, first } => sim(seeds, first).map(|()| true),
         Task::Lint => test::lint().map(|()| true),
         Task::Tidy => tidy::run(workspace()).map(|()| true),
+        Task::Dependencies => dependencies::run(workspace()).map(|()| true),
         Task::SetUp => vipsec_lab::packages::install_missing().map(|()| true),
         Task::Clean => clean().map(|()| true),
     };
