@@ -68,7 +68,10 @@ fn all_flows(lab: &Lab) -> Result<()> {
     let _gateway = StrongSwan::start(lab, &gateway, &Settings { pools, ..settings("gateway") })?;
     let swan = StrongSwan::start(lab, &client, &settings("client"))?;
     swan.initiate("net")?;
-    ensure!(swan.virtual_address()? == "10.77.0.10", "{}", swan.sas()?);
+    ensure!(swan.virtual_address()? == "10.77.0.10");
+    let sas = swan.sas()?;
+    ensure!(sas.len() == 1 && sas[0].children.len() == 1, "{sas:?}");
+    ensure!(sas[0].state == "ESTABLISHED" && sas[0].children[0].state == "INSTALLED", "{sas:?}");
 
     let serve = "serve --node gw --listen http=192.0.2.10:80 --listen stream=192.0.2.10:5001 \
                  --listen datagram=10.3.0.1:5002 --listen echo=10.3.0.1:5003";

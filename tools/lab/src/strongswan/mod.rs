@@ -8,6 +8,7 @@
 
 mod config;
 mod log;
+mod sas;
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -17,6 +18,7 @@ use anyhow::{Context, Result};
 
 pub use config::{Child, Connection, Credential, Settings};
 pub use log::{ExchangeCounts, exchanges};
+pub use sas::{ChildSa, IkeSa, parse_sas};
 
 use crate::command::{output_of, wait_for};
 use crate::netns::Namespace;
@@ -81,12 +83,12 @@ impl StrongSwan {
             .map(|_| ())
     }
 
-    /// The security associations, as `swanctl --list-sas` shows them.
+    /// Its security associations.
     ///
     /// # Errors
     /// When the daemon does not answer.
-    pub fn sas(&self) -> Result<String> {
-        self.swanctl("--list-sas")
+    pub fn sas(&self) -> Result<Vec<IkeSa>> {
+        Ok(parse_sas(&self.swanctl("--list-sas")?))
     }
 
     /// The virtual address that the gateway has assigned, without its prefix length.
@@ -94,7 +96,7 @@ impl StrongSwan {
     /// # Errors
     /// When there is none.
     pub fn virtual_address(&self) -> Result<String> {
-        let sas = self.sas()?;
+        let sas = self.swanctl("--list-sas")?;
         let bracketed = sas.lines().find(|line| line.trim_start().starts_with("local "));
         bracketed
             .and_then(|line| line.rsplit_once('[')?.1.split_once(']'))
