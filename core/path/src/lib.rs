@@ -18,11 +18,28 @@
 //! (`ike`), who owns what (`cluster`), any clock. Randomness comes in at construction.
 
 mod command;
+mod commands;
 mod config;
 mod counters;
+mod distribute;
+mod ecn;
+mod fabric;
+mod fragment;
+mod frames;
+mod freeze;
+mod inbound;
+mod outbound;
 mod path;
+mod pmtu;
 mod report;
+mod roles;
+mod sad;
 mod sink;
+mod spd;
+mod timers;
+mod transport;
+mod vip;
+mod waiting;
 
 pub use command::{Command, FabricKey, FabricKeys, InstallState, Role, VipConfig};
 pub use config::{Limits, PathConfig};

@@ -38,6 +38,13 @@ pub enum Report {
         /// SPI and highest sequence number received.
         edges: Vec<(EspSpi, u64)>,
     },
+    /// An SA was not installed: there are too many, or its keys do not fit its algorithms.
+    NotInstalled {
+        /// The VIP.
+        vip: Vip,
+        /// The SA.
+        spi_in: EspSpi,
+    },
     /// An SA sends beyond its confirmed block: to be announced with the heartbeats.
     HighWater {
         /// The VIP.

@@ -76,6 +76,8 @@ pub enum HandOver {
         vip: Vip,
         /// Index of the node that sent it through the fabric, `None` for this node's TUN.
         from: Option<u16>,
+        /// Another node has forwarded it already.
+        late: bool,
     },
     /// A frame of the fabric.
     Fabric {

@@ -1,0 +1,301 @@
+//! The node's instructions, one by one.
+
+use crate::command::{Command, FabricKeys, InstallState, VipConfig};
+use crate::counters::DropReason;
+use crate::path::{Path, seed};
+use crate::report::Report;
+use crate::sink::Sink;
+use crate::vip::VipState;
+use core::time::Duration;
+use vipsec_esp::{ChildSa, Endpoints};
+use vipsec_wire::cluster::{CONNECTIONS_MAX, Flow};
+use vipsec_wire::id::{EspSpi, Vip};
+use vipsec_wire::ip::Tuple;
+use vipsec_wire::time::Timestamp;
+
+impl Path {
+    pub(crate) fn command(&mut self, now: Timestamp, command: Command, out: &mut dyn Sink) {
+        let result = match command {
+            Command::ConfigureVip(config) => {
+                self.configure(*config);
+                Ok(())
+            }
+            Command::RemoveVip { vip } => self.remove_vip(vip),
+            Command::SetRole { vip, role } => self.set_role(now, vip, &role, out),
+            Command::Install(sa, state) => self.install(sa, state),
+            Command::Freeze { vip } => self.freeze(now, vip),
+            Command::Thaw { vip } => self.thaw(now, vip, out),
+            Command::Handover { vip, epoch, handover } => {
+                self.take_over(now, vip, epoch, *handover)
+            }
+            Command::FabricKeys(keys) => self.fabric_keys(now, &keys, out),
+            Command::FabricGone { node } => {
+                if let Some(node) = self.member(&node) {
+                    self.fabric.remove(node);
+                }
+                Ok(())
+            }
+            Command::Heartbeat { payload, interval } => {
+                self.set_heartbeat(now, payload, interval, out);
+                Ok(())
+            }
+            other => self.sa_command(now, other, out),
+        };
+        self.count(result);
+    }
+
+    /// Instructions about SAs.
+    fn sa_command(
+        &mut self,
+        now: Timestamp,
+        command: Command,
+        out: &mut dyn Sink,
+    ) -> Result<(), DropReason> {
+        match command {
+            Command::ActivateOutbound { vip, spi_in } => {
+                if let Some(slot) = self.slot_of(vip, spi_in) {
+                    self.activate(slot);
+                }
+            }
+            Command::Remove { vip, spi_in } => {
+                if let Some(slot) = self.slot_of(vip, spi_in) {
+                    self.remove(slot);
+                }
+            }
+            Command::ConfirmBlock { vip, spi_in, block } => {
+                let index = self.find_vip(vip).ok_or(DropReason::UnknownVip)?;
+                if let Some(live) = self.sad.live_mut(index, spi_in) {
+                    live.outbound.confirm_block(block);
+                }
+            }
+            Command::SetEndpoints { vip, spi_in, endpoints } => {
+                self.set_endpoints(vip, spi_in, endpoints);
+            }
+            Command::Edges { vip, edges } => {
+                let index = self.find_vip(vip).ok_or(DropReason::UnknownVip)?;
+                for (spi_in, edge) in edges {
+                    if let Some(live) = self.sad.live_mut(index, spi_in) {
+                        live.learn_edge(edge);
+                    }
+                }
+            }
+            Command::HighWater { vip, marks } => {
+                let index = self.find_vip(vip).ok_or(DropReason::UnknownVip)?;
+                for (spi_in, sequence) in marks {
+                    if let Some(live) = self.sad.live_mut(index, spi_in) {
+                        live.outbound.learn_high_water(sequence);
+                    }
+                }
+            }
+            other => return self.connection_command(now, other, out),
+        }
+        Ok(())
+    }
+
+    /// Instructions about connections and targets.
+    fn connection_command(
+        &mut self,
+        now: Timestamp,
+        command: Command,
+        out: &mut dyn Sink,
+    ) -> Result<(), DropReason> {
+        match command {
+            Command::SetTargetHealth { vip, service, node, usable } => {
+                let index = self.find_vip(vip).ok_or(DropReason::UnknownVip)?;
+                let node = self.member(&node).ok_or(DropReason::NoTarget)?;
+                let distributor = &mut self.vip(index)?.distributor;
+                distributor.set_usable(service.as_deref(), node, usable);
+                Ok(())
+            }
+            Command::TargetGone { vip, node } => {
+                let index = self.find_vip(vip).ok_or(DropReason::UnknownVip)?;
+                let node = self.member(&node).ok_or(DropReason::NoTarget)?;
+                let state = self.vip(index)?;
+                state.distributor.forget_node(node);
+                state.reconcile.complete(node);
+                self.retry_waiting(now, index, out);
+                Ok(())
+            }
+            Command::Connections { vip, from, updates, complete } => {
+                let index = self.find_vip(vip).ok_or(DropReason::UnknownVip)?;
+                let result = self.import(now, index, &from, &updates);
+                let node = self.member(&from);
+                if let (true, Some(node)) = (complete, node) {
+                    self.vip(index)?.reconcile.complete(node);
+                }
+                self.retry_waiting(now, index, out);
+                result
+            }
+            Command::ReportConnections { vip } => self.report_connections(now, vip),
+            Command::ListConnections { vip, query, limit } => {
+                let index = self.find_vip(vip).ok_or(DropReason::UnknownVip)?;
+                let distributor = &self.vip(index)?.distributor;
+                let connections = distributor.connections(now, false).take(limit).collect();
+                self.reports.push_back(Report::ConnectionList { vip, query, connections });
+                Ok(())
+            }
+            _ => Ok(()),
+        }
+    }
+
+    fn configure(&mut self, config: VipConfig) {
+        let index = self.find_vip(config.vip).unwrap_or_else(|| {
+            let seeds = [seed(self.random.as_mut()), seed(self.random.as_mut())];
+            let (members, limits) = (&self.config.members, &self.config.limits);
+            let state = VipState::new(config.vip, members, self.own, limits, seeds);
+            if let Some(free) = self.vips.iter().position(Option::is_none) {
+                self.vips[free] = Some(state);
+                free
+            } else {
+                self.vips.push(Some(state));
+                self.vips.len() - 1
+            }
+        });
+        if let Some(state) = &mut self.vips[index] {
+            state.configure(config);
+        }
+    }
+
+    fn remove_vip(&mut self, vip: Vip) -> Result<(), DropReason> {
+        let index = self.find_vip(vip).ok_or(DropReason::UnknownVip)?;
+        let sas = self.sad.iter().filter(|(_, sa)| sa.vip == index);
+        let slots: Vec<u32> = sas.map(|(slot, _)| slot).collect();
+        for slot in slots {
+            self.sad.remove(slot);
+        }
+        self.vips[index] = None;
+        Ok(())
+    }
+
+    fn install(&mut self, sa: Box<ChildSa>, state: InstallState) -> Result<(), DropReason> {
+        let (vip, spi_in, lifetime) = (sa.vip, sa.inbound.spi, sa.lifetime);
+        let index = self.find_vip(vip).ok_or(DropReason::UnknownVip)?;
+        let slot = match self.sad.find(index, spi_in) {
+            Some(slot) => slot,
+            None => {
+                let (home, created) = (self.home_of(sa.ike), sa.created);
+                let here = home == self.config.worker;
+                let Ok(slot) = self.sad.install(index, home, here, sa, state) else {
+                    self.reports.push_back(Report::NotInstalled { vip, spi_in });
+                    return Ok(());
+                };
+                let first = lifetime.soft.seconds.or(lifetime.hard.seconds);
+                if let (true, Some(seconds)) = (here, first) {
+                    self.timers.watch_lifetime(created + Duration::from_secs(seconds), slot);
+                }
+                slot
+            }
+        };
+        if state.outbound {
+            self.activate(slot);
+        }
+        Ok(())
+    }
+
+    /// Lets an SA send for its selectors, before those that did until now.
+    pub(crate) fn activate(&mut self, slot: u32) {
+        let Some(sa) = self.sad.get_mut(slot) else { return };
+        if let (false, Some(state)) = (sa.active, self.vips[sa.vip].as_mut()) {
+            sa.active = true;
+            state.spd.activate(slot, &sa.constant.local, &sa.constant.remote);
+        }
+    }
+
+    fn remove(&mut self, slot: u32) {
+        let Some(sa) = self.sad.remove(slot) else { return };
+        if let Some(state) = self.vips[sa.vip].as_mut() {
+            state.spd.remove(slot, &sa.constant.remote);
+        }
+    }
+
+    fn set_endpoints(&mut self, vip: Vip, spi_in: EspSpi, endpoints: Endpoints) {
+        let Some(sa) = self.slot_of(vip, spi_in).and_then(|slot| self.sad.get_mut(slot)) else {
+            return;
+        };
+        sa.constant.endpoints = endpoints;
+        if let Some(live) = &mut sa.live {
+            live.moved();
+        }
+    }
+
+    fn fabric_keys(
+        &mut self,
+        now: Timestamp,
+        keys: &FabricKeys,
+        out: &mut dyn Sink,
+    ) -> Result<(), DropReason> {
+        let node = self.member(&keys.node).filter(|&node| node != self.own);
+        let node = node.ok_or(DropReason::NoFabric)?;
+        let (worker, workers) = (self.config.worker, self.config.workers.max(1));
+        let mine = |spi: EspSpi| spi.0 % u32::from(workers) == u32::from(worker);
+        self.fabric
+            .add(now, node, keys, mine, self.random.as_mut())
+            .map_err(|_| DropReason::NoFabric)?;
+        // Shows the other end at once that we have them.
+        let payload = self.timers.heartbeat.payload.clone();
+        self.send_heartbeat(now, node, &payload, out);
+        Ok(())
+    }
+
+    fn set_heartbeat(
+        &mut self,
+        now: Timestamp,
+        payload: Vec<u8>,
+        interval: Duration,
+        out: &mut dyn Sink,
+    ) {
+        let heartbeat = &mut self.timers.heartbeat;
+        let changed = heartbeat.payload != payload;
+        heartbeat.payload = payload;
+        heartbeat.interval = interval;
+        if heartbeat.payload.is_empty() {
+            heartbeat.next = None;
+        } else if changed || heartbeat.next.is_none() {
+            self.send_heartbeats(now, out);
+        }
+    }
+
+    fn report_connections(&mut self, now: Timestamp, vip: Vip) -> Result<(), DropReason> {
+        let index = self.find_vip(vip).ok_or(DropReason::UnknownVip)?;
+        let state = self.vip(index)?;
+        let own_only = !state.is_owner();
+        let mut updates = state.distributor.connections(now, own_only).peekable();
+        let mut parts = Vec::new();
+        while updates.peek().is_some() {
+            parts.push(updates.by_ref().take(CONNECTIONS_MAX).collect::<Vec<_>>());
+        }
+        drop(updates);
+        if parts.is_empty() {
+            parts.push(Vec::new());
+        }
+        let last = parts.len() - 1;
+        for (index, updates) in parts.into_iter().enumerate() {
+            let complete = index == last;
+            self.reports.push_back(Report::Connections { vip, updates, complete });
+        }
+        Ok(())
+    }
+
+    /// Whether this worker handles a connection: the one that has the SA to the peer.
+    pub(crate) fn is_home(&self, vip: usize, flow: &Flow) -> bool {
+        if self.config.workers <= 1 {
+            return true;
+        }
+        let tuple = Tuple {
+            source: flow.local.ip(),
+            destination: flow.peer.ip(),
+            protocol: flow.protocol.number(),
+            ports: Some((flow.local.port(), flow.peer.port())),
+        };
+        let state = self.vips.get(vip).and_then(Option::as_ref);
+        let slot = state.and_then(|state| state.spd.find(&tuple));
+        match slot.and_then(|slot| self.sad.get(slot)) {
+            Some(sa) => sa.home == self.config.worker,
+            None => self.config.worker == 0,
+        }
+    }
+
+    fn slot_of(&self, vip: Vip, spi_in: EspSpi) -> Option<u32> {
+        self.sad.find(self.find_vip(vip)?, spi_in)
+    }
+}

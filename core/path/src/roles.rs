@@ -1,0 +1,187 @@
+//! Changes of owner: freezing, thawing, handing over, taking over. Nothing here looks at every SA,
+//! but for the export of a transfer.
+
+use crate::command::Role;
+use crate::counters::DropReason;
+use crate::freeze::{HeldKind, HeldPacket};
+use crate::path::Path;
+use crate::report::Report;
+use crate::sink::Sink;
+use vipsec_wire::fabric::{Header, Kind};
+use vipsec_wire::handover::Handover;
+use vipsec_wire::id::{Epoch, NodeName, Vip};
+use vipsec_wire::time::Timestamp;
+
+impl Path {
+    pub(crate) fn set_role(
+        &mut self,
+        now: Timestamp,
+        vip: Vip,
+        role: &Role,
+        out: &mut dyn Sink,
+    ) -> Result<(), DropReason> {
+        let index = self.find_vip(vip).ok_or(DropReason::UnknownVip)?;
+        let owner = match role {
+            Role::Owner { .. } => None,
+            Role::Member { owner, .. } => owner.as_ref().and_then(|node| self.member(node)),
+        };
+        let owner = owner.filter(|&node| node != self.own);
+        let (reconcile, limits) = (self.config.limits.reconcile, self.config.limits.clone());
+        let state = self.vip(index)?;
+        let Some(changed) = state.set_role(now, role, owner, &limits) else { return Ok(()) };
+        if !changed {
+            return Ok(());
+        }
+        state.frozen = false;
+        state.distributor.begin_generation(state.is_owner());
+        if state.is_owner() {
+            // After an exact hand-over there is nothing to be learnt.
+            let known = state.handed == Some(role.epoch());
+            let pending = if known { Vec::new() } else { state.distributor.other_targets() };
+            state.reconcile.begin(pending, now + reconcile);
+            self.timers.inherited = Some(0);
+            self.timers.arm(now, limits.edge_interval);
+        }
+        self.release_held(now, index, out);
+        self.release_waiting(now, index, out);
+        Ok(())
+    }
+
+    pub(crate) fn freeze(&mut self, now: Timestamp, vip: Vip) -> Result<(), DropReason> {
+        let index = self.find_vip(vip).ok_or(DropReason::UnknownVip)?;
+        let state = self.vip(index)?;
+        if !state.is_owner() {
+            return Ok(());
+        }
+        state.frozen = true;
+        let epoch = state.epoch();
+        let connections = state.distributor.connections(now, false).collect();
+        let sas = self.sad.iter().filter(|(_, sa)| sa.vip == index);
+        let sas = sas.filter_map(|(_, sa)| sa.live.as_ref()?.image(sa.spi(), epoch)).collect();
+        let handover = Box::new(Handover { sas, connections });
+        self.reports.push_back(Report::Frozen { vip, handover });
+        Ok(())
+    }
+
+    pub(crate) fn thaw(
+        &mut self,
+        now: Timestamp,
+        vip: Vip,
+        out: &mut dyn Sink,
+    ) -> Result<(), DropReason> {
+        let index = self.find_vip(vip).ok_or(DropReason::UnknownVip)?;
+        let state = self.vip(index)?;
+        if state.frozen {
+            state.frozen = false;
+            self.release_held(now, index, out);
+        }
+        Ok(())
+    }
+
+    /// Takes in what the former owner handed over for `epoch`.
+    pub(crate) fn take_over(
+        &mut self,
+        now: Timestamp,
+        vip: Vip,
+        epoch: Epoch,
+        handover: Handover,
+    ) -> Result<(), DropReason> {
+        let index = self.find_vip(vip).ok_or(DropReason::UnknownVip)?;
+        let own = self.config.node.clone();
+        let state = self.vip(index)?;
+        if epoch <= state.epoch() {
+            return Err(DropReason::LowerEpoch);
+        }
+        state.handed = Some(epoch);
+        for image in handover.sas {
+            if let Some(live) = self.sad.live_mut(index, image.spi_in) {
+                live.take_over(epoch, image);
+            }
+        }
+        self.import(now, index, &own, &handover.connections)
+    }
+
+    /// Takes in connections that another node knows, those that belong to this worker.
+    pub(crate) fn import(
+        &mut self,
+        now: Timestamp,
+        vip: usize,
+        from: &NodeName,
+        updates: &[vipsec_wire::cluster::ConnectionUpdate],
+    ) -> Result<(), DropReason> {
+        let mut result = Ok(());
+        for update in updates {
+            if !self.is_home(vip, &update.flow) {
+                continue;
+            }
+            let state = self.vip(vip)?;
+            if state.distributor.import(now, from, update).is_err() {
+                result = Err(DropReason::TableFull);
+            }
+        }
+        result
+    }
+
+    /// Packets that waited for an owner: handled if it is this node, forwarded if it is another,
+    /// kept on if there is none yet.
+    fn release_held(&mut self, now: Timestamp, vip: usize, out: &mut dyn Sink) {
+        let Ok(state) = self.vip(vip) else { return };
+        let forward = state.owner();
+        if !state.is_owner() && forward.is_none() {
+            return;
+        }
+        for held in state.held.take() {
+            let result = self.release(now, vip, forward, held, out);
+            self.count(result);
+        }
+    }
+
+    fn release(
+        &mut self,
+        now: Timestamp,
+        vip: usize,
+        forward: Option<u16>,
+        held: HeldPacket,
+        out: &mut dyn Sink,
+    ) -> Result<(), DropReason> {
+        let HeldPacket { kind, late, mut packet, .. } = held;
+        match (kind, forward) {
+            (HeldKind::Outer(outer), None) => self.outer(now, vip, outer, late, &mut packet, out),
+            (HeldKind::Inner(from), None) => self.inner_of(now, vip, from, late, &packet, out),
+            (_, Some(_)) if late => Err(DropReason::Hops),
+            (HeldKind::Outer(outer), Some(node)) => {
+                self.forward_outer(now, vip, node, outer, &packet, out)
+            }
+            (HeldKind::Inner(_), Some(node)) => self.late_inner(now, vip, node, &packet, out),
+        }
+    }
+
+    /// Decrypted packets that found no connection here, and will not: the next owner may know it.
+    fn release_waiting(&mut self, now: Timestamp, vip: usize, out: &mut dyn Sink) {
+        let Ok(state) = self.vip(vip) else { return };
+        if state.is_owner() {
+            return;
+        }
+        let owner = state.owner();
+        while let Some((_, packet)) = self.vip(vip).ok().and_then(|state| state.waiting.pop()) {
+            let result = match owner {
+                Some(node) => self.late_inner(now, vip, node, &packet, out),
+                None => Err(DropReason::UnknownConnection),
+            };
+            self.count(result);
+        }
+    }
+
+    fn late_inner(
+        &mut self,
+        now: Timestamp,
+        vip: usize,
+        node: u16,
+        packet: &[u8],
+        out: &mut dyn Sink,
+    ) -> Result<(), DropReason> {
+        let state = self.vip(vip)?;
+        let header = Header { kind: Kind::LateInner, vip: state.vip, epoch: state.epoch() };
+        self.fabric.send(now, node, &header, &[packet], &mut self.ivs, out)
+    }
+}
