@@ -103,8 +103,7 @@ impl Outbound {
         self.sequence.confirm_block(block);
         self.sequence.skip_to(at_least);
         let entered = self.sequence.enter(term);
-        self.exhausted = entered.is_err();
-        entered
+        self.settle(entered)
     }
 
     /// Begins `epoch` exactly where the former owner stopped, though in a new term.
@@ -124,8 +123,7 @@ impl Outbound {
         self.sequence.confirm_block(snapshot.block);
         self.meter.inherit(&snapshot.usage);
         let entered = self.sequence.continue_at(term, snapshot.next);
-        self.exhausted = entered.is_err();
-        entered
+        self.settle(entered)
     }
 
     /// What [`Outbound::continue_from`] wants on the next owner. This half must not seal any more.
@@ -173,6 +171,9 @@ impl Outbound {
         length: usize,
         ivs: &mut IvGenerator,
     ) -> Result<usize, SealError> {
+        if length > packet.len() {
+            return Err(SealError::NoRoom);
+        }
         let sealed_length = self.sealed_length(length);
         let packet = packet.get_mut(..sealed_length).ok_or(SealError::NoRoom)?;
         if self.meter.is_over(now) {
@@ -253,6 +254,15 @@ impl Outbound {
         };
         self.ivs = Some(IvCounter::new(term, random));
         Ok(term)
+    }
+
+    /// Without sequence numbers there are no IVs either: nothing can be sealed.
+    fn settle(&mut self, entered: Result<(), EnterError>) -> Result<(), EnterError> {
+        self.exhausted = entered.is_err();
+        if self.exhausted {
+            self.ivs = None;
+        }
+        entered
     }
 
     /// SPI, sequence number and IV.

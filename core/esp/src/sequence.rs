@@ -7,7 +7,8 @@
 //!
 //! How far a jump may go: a receiver with ESN infers the high half of a number only if it is less
 //! than 2^32 ahead (RFC 4303 appendix A2.2). An SA that never sent stands at 0 for its peer, so the
-//! terms times [`BLOCK`] and one raise together must stay below that: [`LAST_TERM`].
+//! terms, one raise and the lead with which it is asked for must together stay below that:
+//! [`LAST_TERM`].
 
 use crate::EnterError;
 use vipsec_wire::id::Term;
@@ -18,14 +19,15 @@ pub const BLOCK: u64 = 1 << 22;
 /// Blocks by which one raise may move b.
 pub const MAX_RAISE: u32 = 64;
 /// The last term in which an SA with ESN can be used.
-pub const LAST_TERM: u32 = LAST_BLOCK_32 - MAX_RAISE - 2;
+pub const LAST_TERM: u32 = LAST_BLOCK_32 - MAX_RAISE - LEAD_MAX_BLOCKS - 2;
 
 /// The last block of 32-bit sequence numbers.
 const LAST_BLOCK_32: u32 = 1023;
 /// A raise is asked for when at most this much of the confirmed range is left, or what a busy SA
 /// needs for [`LEAD_S`].
 const LEAD_MIN: u64 = BLOCK / 2;
-const LEAD_MAX: u64 = BLOCK * 32;
+const LEAD_MAX: u64 = BLOCK * LEAD_MAX_BLOCKS as u64;
+const LEAD_MAX_BLOCKS: u32 = 32;
 const LEAD_S: u64 = 10;
 /// Seconds that a raise is to cover at the present rate.
 const COVER_S: u64 = 60;

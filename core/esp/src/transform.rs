@@ -139,3 +139,8 @@ fn additional_data(packet: &[u8], sequence_high: Option<u32>) -> ([u8; 12], usiz
 fn trailing_high(sequence_high: Option<u32>) -> ([u8; 4], usize) {
     sequence_high.map_or(([0; 4], 0), |high| (high.to_be_bytes(), 4))
 }
+
+#[cfg(test)]
+mod mcgrew;
+#[cfg(test)]
+mod tests;

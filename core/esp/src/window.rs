@@ -2,7 +2,7 @@
 //! of extended sequence numbers (appendix A2.2).
 
 use crate::EspError;
-use crate::sequence::low_half;
+use crate::sequence::{high_half, low_half};
 
 /// Smallest window, in packets (RFC 4303: 32 must be supported, 64 is preferred).
 pub(crate) const MIN_SIZE: u32 = 64;
@@ -75,9 +75,9 @@ impl Window {
     }
 
     /// The full number of a packet of which the low half is on the wire; `None` when it would be
-    /// from before the first one.
+    /// from before the first one or after the last.
     pub(crate) fn infer(&self, low: u32) -> Option<u64> {
-        let (edge_high, edge_low) = (self.edge >> 32, low_half(self.edge));
+        let (edge_high, edge_low) = (high_half(self.edge), low_half(self.edge));
         let bottom = edge_low.wrapping_sub(self.size - 1);
         let high = if edge_low >= self.size - 1 {
             if low >= bottom { edge_high } else { edge_high.checked_add(1)? }
@@ -86,7 +86,7 @@ impl Window {
         } else {
             edge_high
         };
-        Some((high << 32) | u64::from(low))
+        Some((u64::from(high) << 32) | u64::from(low))
     }
 
     pub(crate) fn snapshot(&self) -> WindowSnapshot {
