@@ -28,6 +28,10 @@ pub struct OutboundSnapshot {
 
 /// The sending half. First [`Outbound::enter`] or [`Outbound::continue_from`], once an epoch; then
 /// [`Outbound::seal`], and after a batch [`Outbound::block_low`] and [`Outbound::expiry`].
+///
+/// In each epoch one value alone, in the whole cluster, may seal for an SA. Not `Clone`: whoever
+/// builds a second one in the same epoch has but the random start of the counter between himself
+/// and a repeated IV.
 #[derive(Debug)]
 pub struct Outbound {
     spi: EspSpi,

@@ -3,6 +3,7 @@
 
 #![allow(clippy::unwrap_used)]
 
+#[allow(dead_code, reason = "each program uses its part")]
 mod fixture;
 
 use fixture::{BORN, CBC, GCM, NOW, Seeded, child_sa, ivs};

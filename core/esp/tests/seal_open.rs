@@ -3,6 +3,7 @@
 
 #![allow(clippy::unwrap_used)]
 
+#[allow(dead_code, reason = "each program uses its part")]
 mod fixture;
 
 use fixture::{BORN, CBC, GCM, NOW, Seeded, child_sa, ivs};
@@ -151,6 +152,14 @@ fn a_buffer_without_room_costs_no_sequence_number() {
     assert_eq!(outbound.next_sequence(), 1);
     let absurd = outbound.seal(NOW, 4, &mut packet, usize::MAX, &mut ivs());
     assert_eq!(absurd, Err(SealError::NoRoom));
+}
+
+#[test]
+fn halves_may_move_to_a_worker() {
+    fn movable<T: Send + 'static>() {}
+    movable::<Outbound>();
+    movable::<Inbound>();
+    movable::<vipsec_esp::IvGenerator>();
 }
 
 #[test]
