@@ -1,1 +1,11 @@
-//! x
+//! vipsec with real peers: strongSwan in both roles, and vipsec itself for what strongSwan's
+//! userspace ESP does not have.
+
+mod delete;
+mod initiator;
+mod liveness;
+mod peers;
+mod rekey;
+mod responder;
+mod takeover;
+mod transport;

@@ -1,1 +1,7 @@
-//! x
+//! vipsec in real network namespaces: what moves, what survives, what never leaves in clear, and
+//! what a dead node does not say.
+
+mod fail_closed;
+mod restart;
+mod silence;
+mod takeover;

@@ -1,7 +1,9 @@
-//! What the tests on real networks share: a lab for one test, and what becomes of it.
+//! What the tests on real networks share: a lab for one test, and a running cluster in it.
 //!
 //! The tests themselves are in `lab/`, `netns/` and `interop/`; what they are built from is the
 //! `vipsec-lab` crate.
+
+pub mod cluster;
 
 use anyhow::Result;
 use vipsec_lab::run::{Lab, is_root};

@@ -88,6 +88,22 @@ impl Process {
         self.signal(Signal::SIGTERM)
     }
 
+    /// Stops it as a debugger would, without its knowing.
+    ///
+    /// # Errors
+    /// When the signal cannot be sent.
+    pub fn suspend(&mut self) -> Result<()> {
+        self.signal(Signal::SIGSTOP)
+    }
+
+    /// Lets it go on after [`Self::suspend`].
+    ///
+    /// # Errors
+    /// When the signal cannot be sent.
+    pub fn resume(&mut self) -> Result<()> {
+        self.signal(Signal::SIGCONT)
+    }
+
     /// Waits up to `limit` until it has ended.
     ///
     /// # Errors

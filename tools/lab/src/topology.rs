@@ -138,11 +138,19 @@ pub fn start_cluster(lab: &Lab, site: &Site) -> Result<Vec<Node>> {
     Ok(nodes)
 }
 
-/// A gateway alone, on node a: the same VIP without members, services or inner side.
+/// A gateway alone, on node a, with the demo's VIP without services.
 ///
 /// # Errors
 /// When it does not come up.
 pub fn start_single(lab: &Lab, site: &Site) -> Result<Node> {
+    start_gateway(lab, site, candidate_vip("manual", false))
+}
+
+/// A gateway alone, on node a, with the given `[[vip]]` sections.
+///
+/// # Errors
+/// When it does not come up.
+pub fn start_gateway(lab: &Lab, site: &Site, vips: String) -> Result<Node> {
     let store = Store {
         file: lab.directory().join("store.db"),
         key: make_store_key(lab, "store")?,
@@ -152,7 +160,7 @@ pub fn start_single(lab: &Lab, site: &Site) -> Result<Node> {
         name: "a".into(),
         store: Some(store),
         members: Vec::new(),
-        vips: candidate_vip("manual", false),
+        vips,
         cluster: String::new(),
     };
     let mut node = Node::start(lab, site.node("a")?, &setup)?;

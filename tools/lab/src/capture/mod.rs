@@ -6,6 +6,7 @@ mod packet;
 mod pcap;
 
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
@@ -19,6 +20,9 @@ use crate::run::Lab;
 
 /// Enough for Ethernet, IPv6 with extensions, UDP, ESP header and IV.
 const SNAP_LENGTH: usize = 160;
+
+/// Numbers the captures of this process, whose files must not be confused.
+static CAPTURES: AtomicU32 = AtomicU32::new(0);
 
 /// A running capture on one bridge.
 #[derive(Debug)]
@@ -34,7 +38,8 @@ impl Capture {
     /// # Errors
     /// When tcpdump does not start listening within 5 s.
     pub fn start(lab: &Lab, switch: &Namespace, bridge: &str) -> Result<Self> {
-        let file = lab.directory().join(format!("{bridge}.pcap"));
+        let number = CAPTURES.fetch_add(1, Ordering::Relaxed);
+        let file = lab.directory().join(format!("{bridge}-{number}.pcap"));
         let arguments =
             format!("-i {bridge} -s {SNAP_LENGTH} -B 65536 -U -Z root -w {}", file.display());
         let program = Program {
@@ -42,7 +47,7 @@ impl Capture {
             path: "tcpdump".into(),
             arguments: arguments.split_whitespace().map(str::to_owned).collect(),
             environment: Vec::new(),
-            log: lab.directory().join(format!("{bridge}.tcpdump.log")),
+            log: file.with_extension("log"),
             lasting: false,
         };
         let mut process = Process::start(program)?;

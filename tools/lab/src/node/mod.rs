@@ -109,12 +109,34 @@ impl Node {
     /// # Errors
     /// When the node does not answer.
     pub fn owner(&self, vip: &str) -> Result<Option<(String, u64)>> {
+        let status = self.vip_status(vip)?;
+        let owner = status["owner"].as_str().map(str::to_owned);
+        Ok(owner.zip(status["epoch"].as_u64()))
+    }
+
+    /// What this node is to a VIP: `owner`, `ready`, `not-ready`, `target`…
+    ///
+    /// # Errors
+    /// When the node does not answer.
+    pub fn role(&self, vip: &str) -> Result<String> {
+        let status = self.vip_status(vip)?;
+        Ok(status["role"].as_str().unwrap_or_default().to_owned())
+    }
+
+    /// The security associations that this node holds, as its `sas --json` gives them.
+    ///
+    /// # Errors
+    /// When the node does not answer.
+    pub fn sas(&self) -> Result<Vec<Value>> {
+        let sas = self.json("sas")?;
+        Ok(sas.as_array().or_else(|| sas["sas"].as_array()).cloned().unwrap_or_default())
+    }
+
+    fn vip_status(&self, vip: &str) -> Result<Value> {
         let status = self.json("status")?;
         let vips = status["vips"].as_array().context("a status without VIPs")?;
         let found = vips.iter().find(|entry| entry["address"] == vip);
-        let found = found.with_context(|| format!("no VIP {vip} in {status}"))?;
-        let owner = found["owner"].as_str().map(str::to_owned);
-        Ok(owner.zip(found["epoch"].as_u64()))
+        found.cloned().with_context(|| format!("no VIP {vip} in {status}"))
     }
 
     /// How to look at this node by hand.

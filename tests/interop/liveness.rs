@@ -1,0 +1,76 @@
+//! Liveness checks both ways (RFC 7296, section 2.4), and what becomes of a peer that is gone.
+
+use std::thread::sleep;
+use std::time::Duration;
+
+use anyhow::{Result, ensure};
+use vipsec_lab::run::Lab;
+use vipsec_lab::strongswan::exchanges;
+use vipsec_tests::in_lab;
+
+use crate::peers::{Peers, client, road};
+
+#[test]
+fn we_answer_the_peers_checks() {
+    in_lab(|lab| {
+        let mut settings = client();
+        settings.connections[0].extra = "dpd_delay = 1s".into();
+        let peers = Peers::start(lab, road("dpd_s = 600", ""), &settings)?;
+        stay_idle(&peers)
+    });
+}
+
+#[test]
+fn we_check_a_silent_peer() {
+    in_lab(|lab| {
+        let peers = Peers::start(lab, road("dpd_s = 1", ""), &client())?;
+        stay_idle(&peers)
+    });
+}
+
+/// Without traffic, empty INFORMATIONAL exchanges keep the SA.
+fn stay_idle(peers: &Peers) -> Result<()> {
+    peers.swan.initiate("net")?;
+    sleep(Duration::from_secs(5));
+    let counts = exchanges(&peers.swan.log()?);
+    let checks = counts.get("INFORMATIONAL").copied().unwrap_or(0);
+    ensure!(checks >= 2, "only {counts:?}");
+    ensure!(counts["IKE_SA_INIT"] == 1, "{counts:?}");
+    peers.only_sa().map(|_| ())
+}
+
+#[test]
+fn traffic_makes_checks_superfluous() {
+    in_lab(busy_peer);
+}
+
+fn busy_peer(lab: &Lab) -> Result<()> {
+    let peers = Peers::start(lab, road("dpd_s = 1", ""), &client())?;
+    peers.swan.initiate("net")?;
+    let ping = peers.ping(lab)?;
+    sleep(Duration::from_secs(1));
+    let before = exchanges(&peers.swan.log()?);
+    sleep(Duration::from_secs(4));
+    let after = exchanges(&peers.swan.log()?);
+    ensure!(before == after, "checked a peer that was heard all the while: {after:?}");
+    crate::peers::check_unbroken(ping)
+}
+
+#[test]
+fn a_peer_that_comes_back_replaces_itself() {
+    in_lab(return_of_the_peer);
+}
+
+/// The peer dies without a word and connects anew: INITIAL_CONTACT removes what was left.
+fn return_of_the_peer(lab: &Lab) -> Result<()> {
+    let mut peers = Peers::connect(lab)?;
+    peers.swan.process().kill()?;
+    let socket = peers.swan.log_path().with_file_name("charon.vici");
+    std::fs::remove_file(socket)?;
+    peers.swan = vipsec_lab::strongswan::StrongSwan::start(lab, &peers.site.client, &client())?;
+    peers.swan.initiate("net")?;
+    ensure!(peers.swan.virtual_address()? == "10.77.0.10", "the old lease was kept");
+    let ours = peers.gateway.sas()?;
+    ensure!(ours.len() == 1, "the old SA was kept: {ours:?}");
+    Ok(())
+}

@@ -1,0 +1,110 @@
+//! The two ends of most tests here: vipsec alone on node a, strongSwan as its peer.
+
+use std::time::Duration;
+
+use anyhow::{Context, Result, ensure};
+use vipsec_lab::command::wait_for;
+use vipsec_lab::node::Node;
+use vipsec_lab::probe::Prober;
+use vipsec_lab::run::Lab;
+use vipsec_lab::strongswan::{IkeSa, Settings, StrongSwan};
+use vipsec_lab::topology::{self, HOST, Site, VIP};
+
+/// How long one end may take to notice what the other did.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(10);
+
+/// A vipsec gateway and its peer.
+pub(crate) struct Peers {
+    pub(crate) site: Site,
+    pub(crate) gateway: Node,
+    pub(crate) swan: StrongSwan,
+}
+
+/// The `[[vip]]` section up to its connections.
+pub(crate) fn vip_head() -> String {
+    format!(
+        "[[vip]]\naddress = \"{VIP}\"\ninterface = \"out0\"\n\
+         [vip.inner]\naddress = \"{}\"\ninterface = \"in0\"\n\
+         [[vip.pool]]\nname = \"clients\"\nrange = \"10.77.0.10-10.77.0.250\"\n",
+        topology::INNER_VIP
+    )
+}
+
+/// A road warrior's connection with additional lines for itself and its child.
+pub(crate) fn road(connection: &str, child: &str) -> String {
+    format!(
+        "{}[[vip.connection]]\nname = \"road\"\nlocal_id = \"gw@test\"\n\
+         remote_id = \"client@test\"\npsk = \"topsecretpsk\"\npool = \"clients\"\n{connection}\n\
+         [[vip.connection.child]]\nname = \"net\"\nlocal = [\"10.3.0.0/24\"]\n\
+         remote = [\"dynamic\"]\n{child}\n",
+        vip_head()
+    )
+}
+
+/// The client's settings, reaching what [`road`] offers.
+pub(crate) fn client() -> Settings {
+    let mut settings = topology::client_settings(false);
+    settings.connections[0].children[0].remote = "10.3.0.0/24".into();
+    settings
+}
+
+impl Peers {
+    /// Starts both ends; nothing is negotiated yet.
+    pub(crate) fn start(lab: &Lab, vips: String, settings: &Settings) -> Result<Self> {
+        let site = Site::build(lab)?;
+        let gateway = topology::start_gateway(lab, &site, vips)?;
+        wait_for("the gateway to own its VIP", PATIENCE, || {
+            Ok(gateway.role(VIP).is_ok_and(|role| role == "owner").then_some(()))
+        })?;
+        let swan = StrongSwan::start(lab, &site.client, settings)?;
+        Ok(Self { site, gateway, swan })
+    }
+
+    /// Starts both ends with their usual settings and brings the tunnel up.
+    pub(crate) fn connect(lab: &Lab) -> Result<Self> {
+        let peers = Self::start(lab, road("", ""), &client())?;
+        peers.swan.initiate("net")?;
+        Ok(peers)
+    }
+
+    /// A continuous ping through the tunnel to the protected host.
+    pub(crate) fn ping(&self, lab: &Lab) -> Result<Prober> {
+        let line = format!("ping --to {HOST}");
+        let mut ping = Prober::start(lab, &self.site.client, "ping", &line)?;
+        ping.wait_until_flowing(1)?;
+        Ok(ping)
+    }
+
+    /// The peer's only IKE SA, with one Child SA, once both are as they should be.
+    pub(crate) fn only_sa(&self) -> Result<IkeSa> {
+        let what = "one established IKE SA with one installed Child SA";
+        wait_for(what, PATIENCE, || {
+            let mut sas = self.swan.sas()?;
+            let is_whole = sas.len() == 1
+                && sas[0].state == "ESTABLISHED"
+                && sas[0].children.len() == 1
+                && sas[0].children[0].state == "INSTALLED";
+            Ok(if is_whole { sas.pop() } else { None })
+        })
+        .with_context(|| format!("{:?}", self.swan.sas()))
+    }
+
+    /// Waits until neither end has an SA any more.
+    pub(crate) fn wait_for_silence(&self) -> Result<()> {
+        wait_for("both ends to have no SA", PATIENCE, || {
+            let none = self.swan.sas()?.is_empty() && self.gateway.sas()?.is_empty();
+            Ok(none.then_some(()))
+        })
+        .with_context(|| format!("{:?} {:?}", self.swan.sas(), self.gateway.sas()))
+    }
+}
+
+/// Ends a ping and demands that it lost nothing.
+pub(crate) fn check_unbroken(ping: Prober) -> Result<()> {
+    for record in ping.finish()? {
+        let lost = record.packets.iter().filter(|packet| packet.received_us.is_none()).count();
+        ensure!(record.arrived > 50, "only {} answers", record.arrived);
+        ensure!(lost == 0, "{lost} of {} pings lost", record.packets.len());
+    }
+    Ok(())
+}
