@@ -4,10 +4,13 @@
 //! A library only so that tests can use its parts; nothing else depends on it. Decisions about
 //! protocol, ownership and packets are not made here but in core; packets do not pass here at all.
 
+pub mod admin;
+pub mod cli;
 pub mod config;
 pub mod keys;
 pub mod link;
 pub mod random;
+pub mod run;
 
 /// Where the admin API listens unless the configuration says otherwise.
 pub const DEFAULT_SOCKET: &str = "/run/vipsec.sock";

@@ -1,3 +1,15 @@
-//! The `vipsec` program.
+//! The `vipsec` program: reads the command line and carries it out.
 
-fn main() {}
+use clap::Parser as _;
+use std::io::Write as _;
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    match vipsec::cli::Cli::parse().execute(&mut std::io::stdout()) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            let _ = writeln!(std::io::stderr(), "{}", vipsec::explain(&error));
+            ExitCode::FAILURE
+        }
+    }
+}

@@ -4,6 +4,7 @@ use std::fmt;
 use std::net::IpAddr;
 use std::ops::RangeInclusive;
 use std::str::FromStr;
+use vipsec_ike::Selector;
 use vipsec_wire::ike::TrafficSelector;
 
 /// An IP prefix without host bits.
@@ -194,47 +195,36 @@ impl FromStr for PortRange {
     }
 }
 
-/// One side of a Child SA.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Selector {
-    /// `"dynamic"`: the address that the peer was given, or without one the peer's own.
-    Dynamic,
-    /// Fixed addresses.
-    Fixed(TrafficSelector),
-}
-
-impl FromStr for Selector {
-    type Err = String;
-
-    /// `dynamic`, `PREFIX`, `FIRST-LAST`, each of the last two with `[PROTOCOL]` or
-    /// `[PROTOCOL/PORT]` or `[PROTOCOL/FIRST-LAST]` behind.
-    fn from_str(text: &str) -> Result<Selector, String> {
-        if text == "dynamic" {
-            return Ok(Selector::Dynamic);
-        }
-        let (addresses, protocol) = match text.split_once('[') {
-            Some((addresses, rest)) => (
-                addresses,
-                rest.strip_suffix(']').ok_or_else(|| {
-                    format!("{text:?}: a closing ] is missing; allowed is \"10.3.0.0/24[tcp/443]\"")
-                })?,
-            ),
-            None => (text, ""),
-        };
-        let (first_address, last_address) = match addresses.parse::<Prefix>() {
-            Ok(prefix) => (prefix.address(), prefix.last()),
-            Err(why) if !addresses.contains('-') => return Err(format!("{why}, or \"dynamic\"")),
-            Err(_) => {
-                let range: AddressRange = addresses.parse()?;
-                (range.first(), range.last())
-            }
-        };
-        let (protocol, ports) = protocol_and_ports(protocol)?;
-        let (first_port, last_port) = (*ports.start(), *ports.end());
-        let selector =
-            TrafficSelector { protocol, first_port, last_port, first_address, last_address };
-        Ok(Selector::Fixed(selector))
+/// One side of a Child SA: `dynamic`, `PREFIX`, `FIRST-LAST`, each of the last two with
+/// `[PROTOCOL]` or `[PROTOCOL/PORT]` or `[PROTOCOL/FIRST-LAST]` behind.
+///
+/// # Errors
+/// What is wrong and what is allowed.
+pub fn selector(text: &str) -> Result<Selector, String> {
+    if text == "dynamic" {
+        return Ok(Selector::Dynamic);
     }
+    let (addresses, protocol) = match text.split_once('[') {
+        Some((addresses, rest)) => (
+            addresses,
+            rest.strip_suffix(']').ok_or_else(|| {
+                format!("{text:?}: a closing ] is missing; allowed is \"10.3.0.0/24[tcp/443]\"")
+            })?,
+        ),
+        None => (text, ""),
+    };
+    let (first_address, last_address) = match addresses.parse::<Prefix>() {
+        Ok(prefix) => (prefix.address(), prefix.last()),
+        Err(why) if !addresses.contains('-') => return Err(format!("{why}, or \"dynamic\"")),
+        Err(_) => {
+            let range: AddressRange = addresses.parse()?;
+            (range.first(), range.last())
+        }
+    };
+    let (protocol, ports) = protocol_and_ports(protocol)?;
+    let (first_port, last_port) = (*ports.start(), *ports.end());
+    let selector = TrafficSelector { protocol, first_port, last_port, first_address, last_address };
+    Ok(Selector::Fixed(selector))
 }
 
 fn protocol_and_ports(text: &str) -> Result<(u8, RangeInclusive<u16>), String> {

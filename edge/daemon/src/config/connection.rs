@@ -1,15 +1,16 @@
 //! `[[vip.connection]]` and its children: who may connect, how, and to what.
 
-use super::address::{AddressRange, Selector};
+use super::address::{AddressRange, selector};
 use super::file::{self, OneOrMany};
 use super::mistake::Mistakes;
 use super::node::choice;
-use super::proposal::{self, EspProposal, IkeProposal};
+use super::proposal;
 use std::collections::BTreeSet;
 use std::net::IpAddr;
 use std::path::Path;
 use std::time::Duration;
 use toml::Spanned;
+use vipsec_ike::{EspProposal, IkeProposal, Mode, Selector};
 use vipsec_wire::ike::Identity;
 use vipsec_wire::secret::SecretBytes;
 
@@ -70,15 +71,6 @@ pub struct Child {
     pub replay_window: u32,
 }
 
-/// How packets are carried (RFC 4301 section 3.2).
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Mode {
-    /// Whole packets inside new ones.
-    Tunnel,
-    /// The payload alone, between the two ends.
-    Transport,
-}
-
 /// A pool of addresses for peers.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Pool {
@@ -130,7 +122,7 @@ fn connection(
         remote_id: remote_id.flatten(),
         psk: psk?,
         remote,
-        proposals: if head.proposals.is_empty() { proposal::default_ike() } else { proposals },
+        proposals: if head.proposals.is_empty() { IkeProposal::usual() } else { proposals },
         pools,
         dns,
         initiate: head.initiate,
@@ -252,7 +244,7 @@ fn child(
     let mode = raw.mode.as_ref();
     let mode = mode.and_then(|text| mistakes.parse(text, |text| choice(text, "mode", &modes)));
     let mode = mode.unwrap_or(Mode::Tunnel);
-    let local = mistakes.parse_each(raw.local.get_ref(), |text| text.parse());
+    let local = mistakes.parse_each(raw.local.get_ref(), selector);
     if raw.local.get_ref().is_empty() {
         mistakes.at(raw.local.span(), "no selector; allowed are prefixes, ranges and \"dynamic\"");
     }
@@ -261,7 +253,7 @@ fn child(
             mistakes.at(list.span(), "no selector; allowed are prefixes, ranges and \"dynamic\"");
             Vec::new()
         }
-        Some(list) => mistakes.parse_each(list.get_ref(), |text| text.parse()),
+        Some(list) => mistakes.parse_each(list.get_ref(), selector),
         None => {
             if !dynamic && mode == Mode::Tunnel {
                 mistakes.at(section.span(), "`remote` is missing; without a pool it must be given, as prefixes or \"dynamic\"");
@@ -278,7 +270,7 @@ fn child(
         mode,
         local,
         remote,
-        proposals: if raw.proposals.is_empty() { proposal::default_esp() } else { proposals },
+        proposals: if raw.proposals.is_empty() { EspProposal::usual() } else { proposals },
         rekey: Duration::from_secs(mistakes.number(raw.rekey_s.as_ref(), 5..=2_592_000, 3600)),
         rekey_bytes: limit(raw.rekey_bytes.as_ref(), 1 << 20, mistakes),
         rekey_packets: limit(raw.rekey_packets.as_ref(), 1000, mistakes),

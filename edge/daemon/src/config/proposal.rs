@@ -1,62 +1,11 @@
 //! Proposal strings such as `aes256gcm16-prfsha256-x25519`: parts joined by hyphens, several of one
 //! kind standing for a choice. Algorithms that are broken are refused by name, with the reason.
 
+use vipsec_ike::{EspProposal, IkeProposal};
 use vipsec_wire::ike::{Encryption, Esn, Group, Integrity, Prf};
-
-/// What an IKE SA may be made of (RFC 7296 section 3.3.2). All encryption algorithms are of one
-/// kind: AEAD without integrity, or not AEAD with.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct IkeProposal {
-    /// At least one.
-    pub encryption: Vec<Encryption>,
-    /// Empty for AEAD.
-    pub integrity: Vec<Integrity>,
-    /// At least one.
-    pub prf: Vec<Prf>,
-    /// At least one.
-    pub groups: Vec<Group>,
-}
-
-/// What a Child SA may be made of.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct EspProposal {
-    /// At least one.
-    pub encryption: Vec<Encryption>,
-    /// Empty for AEAD.
-    pub integrity: Vec<Integrity>,
-    /// Key exchange of CREATE_CHILD_SA; empty means none (no forward secrecy among rekeys).
-    pub groups: Vec<Group>,
-    /// In order of preference; at least one.
-    pub esn: Vec<Esn>,
-}
 
 const GCM128: Encryption = Encryption::AesGcm16 { bits: 128 };
 const GCM256: Encryption = Encryption::AesGcm16 { bits: 256 };
-
-/// What an IKE SA is offered when the configuration does not say.
-#[must_use]
-pub fn default_ike() -> Vec<IkeProposal> {
-    let groups = vec![Group::X25519, Group::EcpP256, Group::Modp2048];
-    let prf = vec![Prf::HmacSha2_256, Prf::HmacSha2_384, Prf::HmacSha2_512];
-    let integrity = vec![Integrity::HmacSha2_256_128];
-    let encryption = vec![GCM256, GCM128];
-    let aead = IkeProposal { encryption, integrity: Vec::new(), prf: prf.clone(), groups };
-    let encryption = [256, 128].map(|bits| Encryption::AesCbc { bits }).to_vec();
-    let cbc = IkeProposal { encryption, integrity, prf, groups: aead.groups.clone() };
-    vec![aead, cbc]
-}
-
-/// What a Child SA is offered when the configuration does not say.
-#[must_use]
-pub fn default_esp() -> Vec<EspProposal> {
-    let esn = vec![Esn::Yes, Esn::No];
-    let encryption = vec![GCM256, GCM128];
-    let aead =
-        EspProposal { encryption, integrity: Vec::new(), groups: Vec::new(), esn: esn.clone() };
-    let encryption = [256, 128].map(|bits| Encryption::AesCbc { bits }).to_vec();
-    let integrity = vec![Integrity::HmacSha2_256_128];
-    vec![aead, EspProposal { encryption, integrity, groups: Vec::new(), esn }]
-}
 
 /// Parses a proposal for an IKE SA. Without a PRF, that of the integrity algorithm's hash is taken.
 ///
@@ -261,14 +210,5 @@ mod tests {
         }
         assert!(esp("aes256gcm16-prfsha256").is_err());
         assert!(esp("aes256").is_err());
-    }
-
-    #[test]
-    fn defaults_are_whole() {
-        for proposal in default_ike() {
-            assert!(!proposal.encryption.is_empty() && !proposal.prf.is_empty());
-            assert!(!proposal.groups.is_empty());
-        }
-        assert!(default_esp().iter().all(|p| !p.encryption.is_empty() && !p.esn.is_empty()));
     }
 }

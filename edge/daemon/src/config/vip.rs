@@ -1,6 +1,6 @@
 //! `[[vip]]`: one virtual address, its candidates, its peers and its services.
 
-use super::address::{Prefix, Selector};
+use super::address::Prefix;
 use super::connection::{self, Connection, Pool, ReadPsk, ip_address, unique};
 use super::file;
 use super::mistake::Mistakes;
@@ -8,6 +8,7 @@ use super::node::{Member, Node, choice, names};
 use super::service::{self, Service};
 use std::collections::BTreeSet;
 use std::net::IpAddr;
+use vipsec_ike::Selector;
 use vipsec_wire::id::NodeName;
 
 /// One VIP.

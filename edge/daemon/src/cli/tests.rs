@@ -1,0 +1,131 @@
+//! The command line against an admin API whose node is a stand-in.
+
+use super::*;
+use crate::admin::events::EventLog;
+use crate::admin::{self, Command as Asked, Failure, Request, SaKind, SaRef};
+use clap::CommandFactory as _;
+use serde_json::{Value, json};
+use std::path::Path;
+use std::sync::Arc;
+use tokio::sync::mpsc;
+use vipsec_wire::time::Timestamp;
+
+/// Runs a vipsec whose node answers with what was asked, and the command lines against it.
+fn against(lines: &'static [&'static [&'static str]]) -> Vec<Result<String, String>> {
+    let dir = tempfile::tempdir().expect("a directory");
+    let socket = dir.path().join("vipsec.sock");
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(1)
+        .enable_all()
+        .build()
+        .expect("a runtime");
+    let events = Arc::new(EventLog::default());
+    events.note(Timestamp(5), "owned", "192.0.2.10 is ours");
+    let (sender, requests) = mpsc::channel(8);
+    runtime.spawn(answer(requests));
+    let entered = runtime.enter();
+    admin::serve(&socket, sender, events).expect("served");
+    drop(entered);
+    lines.iter().map(|line| execute(line, &socket)).collect()
+}
+
+async fn answer(mut requests: mpsc::Receiver<Request>) {
+    while let Some(Request { command, reply }) = requests.recv().await {
+        let answer = match command {
+            Asked::Sas => Ok(json!([])),
+            Asked::Metrics => Ok(Value::String("vipsec_up 1\n".to_owned())),
+            Asked::AcceptRollback { .. } => Err(Failure::Refused("nothing was refused".to_owned())),
+            Asked::Rekey(SaRef { kind: SaKind::Child, name }) if name == "net" => {
+                Ok(json!({ "text": "net is rekeyed" }))
+            }
+            other => Ok(json!({ "text": format!("{other:?}") })),
+        };
+        let _ = reply.send(answer);
+    }
+}
+
+fn execute(line: &[&str], socket: &Path) -> Result<String, String> {
+    let socket = socket.to_str().expect("plain");
+    let about = ["--socket", socket];
+    let line = ["vipsec"].iter().chain(line).chain(&about);
+    let cli = Cli::try_parse_from(line).map_err(|error| error.to_string())?;
+    let mut out = Vec::new();
+    cli.execute(&mut out).map_err(|error| crate::explain(&error))?;
+    String::from_utf8(out).map_err(|error| error.to_string())
+}
+
+#[test]
+fn commands_reach_the_node_and_come_back() {
+    let answers = against(&[
+        &["sas"],
+        &["sas", "--json"],
+        &["transfer", "192.0.2.10", "--to", "b"],
+        &["rekey", "child", "net"],
+        &["initiate", "road", "net"],
+        &["accept-rollback", "192.0.2.10"],
+        &["transfer", "192.0.2.10", "--to", "B!"],
+    ]);
+    assert_eq!(answers[0], Ok("no SAs\n".to_owned()));
+    assert_eq!(answers[1], Ok("[]\n".to_owned()));
+    let transfer = answers[2].as_deref().expect("done");
+    assert!(transfer.contains("192.0.2.10") && transfer.contains("\"b\""), "{transfer}");
+    assert_eq!(answers[3], Ok("net is rekeyed\n".to_owned()));
+    assert!(answers[4].as_deref().expect("done").contains("Initiate"));
+    assert_eq!(answers[5], Err("nothing was refused".to_owned()));
+    assert!(answers[6].as_deref().expect_err("no name").contains("allowed are 1 to 32"));
+}
+
+#[test]
+fn a_daemon_that_does_not_run_is_named_as_such() {
+    let why = execute(&["status"], Path::new("/nonexistent/vipsec.sock")).expect_err("nobody");
+    assert!(why.starts_with("vipsec does not run here"), "{why}");
+    assert!(why.contains("/nonexistent/vipsec.sock"));
+}
+
+#[test]
+fn keys_are_made_on_the_command_line() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let file = dir.path().join("node.key");
+    let file = file.to_str().expect("plain");
+    let keygen = |what: &str| {
+        let mut out = Vec::new();
+        let cli = Cli::try_parse_from(["vipsec", "keygen", what, file]).expect("a command");
+        cli.execute(&mut out).map_err(|error| crate::explain(&error))?;
+        Ok::<_, String>(String::from_utf8(out).expect("text"))
+    };
+    let made = keygen("node").expect("made");
+    assert_eq!(keygen("public"), Ok(made));
+    assert!(keygen("node").expect_err("exists").contains("not overwritten"));
+}
+
+#[test]
+fn mistakes_in_a_file_are_the_answer_of_check_config() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let file = dir.path().join("vipsec.toml");
+    std::fs::write(&file, "[node]\nname = \"a b\"\n").expect("written");
+    let line = ["vipsec", "check-config", "-c", file.to_str().expect("plain")];
+    let cli = Cli::try_parse_from(line).expect("a command");
+    let why = crate::explain(&cli.execute(&mut Vec::new()).expect_err("a mistake"));
+    assert!(why.contains("vipsec.toml:2:8: \"a b\" is no node name; allowed are"), "{why}");
+}
+
+#[test]
+fn the_command_line_is_sound() {
+    Cli::command().debug_assert();
+}
+
+/// The man page names every subcommand and every option.
+#[test]
+fn the_manual_is_complete() {
+    let manual = include_str!("../../../../docs/vipsec.8").replace("\\-", "-");
+    let mut commands = vec![Cli::command()];
+    while let Some(command) = commands.pop() {
+        assert!(manual.contains(command.get_name()), "{} is missing", command.get_name());
+        for argument in command.get_arguments() {
+            if let Some(long) = argument.get_long() {
+                assert!(manual.contains(&format!("--{long}")), "--{long} is missing");
+            }
+        }
+        commands.extend(command.get_subcommands().cloned());
+    }
+}
