@@ -74,7 +74,7 @@ impl fmt::Display for Prefix {
 
 /// Sorts the prefixes and drops those that another one covers.
 #[must_use]
-pub fn without_covered(mut prefixes: Vec<Prefix>) -> Vec<Prefix> {
+pub(crate) fn without_covered(mut prefixes: Vec<Prefix>) -> Vec<Prefix> {
     prefixes.sort_by_key(|p| (p.length, p.address));
     let mut kept: Vec<Prefix> = Vec::new();
     for prefix in prefixes {

@@ -1,7 +1,8 @@
 //! What makes two decrypted packets neighbours in one stream, so that they may be given to the
 //! kernel as one.
 
-use super::checksum::Sum;
+use vipsec_wire::ip::checksum::checksum;
+
 use super::segment::pseudo_sum;
 
 /// Only ACK: the flags of a segment in the middle of a stream.
@@ -53,8 +54,9 @@ impl Flow {
         let headers = ip + transport;
         let payload = packet.len().checked_sub(headers)?;
         let unchecked = udp && packet.get(ip + 6..ip + 8)? == [0, 0];
-        let sum = pseudo_sum(packet, ip, v4)?.add(packet.get(ip..)?);
-        if unchecked || transport < if udp { 8 } else { 20 } || sum.value() != 0xffff {
+        let mut sum = pseudo_sum(packet, v4, packet.len() - ip)?;
+        sum.add(packet.get(ip..)?);
+        if unchecked || transport < if udp { 8 } else { 20 } || !sum.is_valid() {
             return None;
         }
         let flags = if udp { TCP_ACK } else { *packet.get(ip + 13)? };
@@ -82,8 +84,7 @@ fn whole(packet: &[u8], v4: bool) -> Option<bool> {
     }
     let header = packet.get(..IP_HEADER_4)?;
     let fragment = u16::from_be_bytes([header[6], header[7]]) & 0x3fff != 0;
-    let sum = Sum::default().add(header).value();
-    Some(header[2..4] == length.to_be_bytes() && !fragment && sum == 0xffff)
+    Some(header[2..4] == length.to_be_bytes() && !fragment && checksum(header) == 0)
 }
 
 fn hash(packet: &[u8], ip: usize, v4: bool) -> Option<u64> {
@@ -103,12 +104,19 @@ pub(super) fn same_stream(a: (&[u8], &Flow), b: (&[u8], &Flow)) -> bool {
         return false;
     }
     let equal = |from: usize, to: usize| pa.get(from..to) == pb.get(from..to);
-    let ip = if fa.v4 { equal(0, 2) && equal(6, 10) && equal(12, 20) } else { equal(0, 4) && equal(6, 40) };
+    let ip = if fa.v4 {
+        equal(0, 2) && equal(6, 10) && equal(12, 20)
+    } else {
+        equal(0, 4) && equal(6, 40)
+    };
     let t = fa.ip;
     let transport = if fa.udp {
         equal(t, t + 4)
     } else {
-        equal(t, t + 4) && equal(t + 8, t + 13) && equal(t + 14, t + 16) && equal(t + 18, fa.headers)
+        equal(t, t + 4)
+            && equal(t + 8, t + 13)
+            && equal(t + 14, t + 16)
+            && equal(t + 18, fa.headers)
     };
     ip && transport
 }

@@ -7,8 +7,10 @@
 
 use std::ops::Range;
 
-use super::checksum::Sum;
+use vipsec_wire::ip::checksum::checksum;
+
 use super::flow::{Flow, same_stream};
+use super::segment::pseudo_sum;
 use super::virtio::{Kind, VirtioHeader};
 
 /// Streams that are held open at a time; the oldest is closed for a new one.
@@ -90,7 +92,9 @@ impl Merger {
             let index = self.open[slot];
             let write = &mut self.writes[index];
             let first = write.pieces.first().map_or(&[][..], |p| p.of(received, copied));
-            if write.takes(flow) && write.flow.is_some_and(|f| same_stream((first, &f), (packet, flow))) {
+            if write.takes(flow)
+                && write.flow.is_some_and(|f| same_stream((first, &f), (packet, flow)))
+            {
                 write.append(place.without(flow.headers), flow);
                 return true;
             }
@@ -101,9 +105,9 @@ impl Merger {
 
     /// The open write of a stream. Two streams with one hash only close each other.
     fn find(&self, flow: &Flow) -> Option<usize> {
-        self.open.iter().rposition(|index| {
-            self.writes[*index].flow.is_some_and(|f| f.hash == flow.hash)
-        })
+        self.open
+            .iter()
+            .rposition(|index| self.writes[*index].flow.is_some_and(|f| f.hash == flow.hash))
     }
 
     fn start(&mut self, place: Place, flow: Option<Flow>, bytes: usize) -> bool {
@@ -206,16 +210,15 @@ impl Write {
         if flow.v4 {
             headers[2..4].copy_from_slice(&total.to_be_bytes());
             headers[10..12].fill(0);
-            let checksum = Sum::default().add(headers.get(..flow.ip)?).checksum();
-            headers[10..12].copy_from_slice(&checksum.to_be_bytes());
+            let sum = checksum(headers.get(..flow.ip)?);
+            headers[10..12].copy_from_slice(&sum.to_be_bytes());
         } else {
             headers[4..6].copy_from_slice(&transport.to_be_bytes());
         }
-        let (addresses, protocol) =
-            if flow.v4 { (headers.get(12..20)?, headers[9]) } else { (headers.get(8..40)?, headers[6]) };
-        let sum = Sum::default().add(addresses).add_word(u16::from(protocol)).add_word(transport);
+        // The kernel wants the sum itself here, not its complement.
+        let sum = !pseudo_sum(headers, flow.v4, usize::from(transport))?.finish();
         let field = flow.ip + offset;
-        headers.get_mut(field..field + 2)?.copy_from_slice(&sum.value().to_be_bytes());
+        headers.get_mut(field..field + 2)?.copy_from_slice(&sum.to_be_bytes());
         if flow.udp {
             headers.get_mut(flow.ip + 4..flow.ip + 6)?.copy_from_slice(&transport.to_be_bytes());
         } else if self.pushed {

@@ -3,7 +3,6 @@
 //!
 //! Everything here works on bytes alone and does no I/O.
 
-mod checksum;
 mod flow;
 mod merge;
 mod segment;
@@ -11,4 +10,3 @@ mod virtio;
 
 pub(crate) use merge::{Merger, Place, Write};
 pub(crate) use segment::Segments;
-pub(crate) use virtio::VirtioHeader;

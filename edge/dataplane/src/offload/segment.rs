@@ -1,7 +1,8 @@
 //! Cuts a super-packet from the TUN into packets, in place: each packet's headers are written right
 //! in front of its payload, over the end of the payload before it, which has been used by then.
 
-use super::checksum::Sum;
+use vipsec_wire::ip::checksum::{Sum, checksum};
+
 use super::virtio::{Kind, LENGTH, VirtioHeader};
 
 /// TCP and IPv6 headers are never longer together: 60 + 40 bytes, or 60 + 60 with IPv4 options.
@@ -62,7 +63,11 @@ impl<'a> Segments<'a> {
     pub(crate) fn next(&mut self) -> Option<&[u8]> {
         match &mut self.plan {
             Plan::Single { done } => {
-                if std::mem::replace(done, true) { None } else { Some(self.packet) }
+                if std::mem::replace(done, true) {
+                    None
+                } else {
+                    Some(self.packet)
+                }
             }
             Plan::Many(cut) => cut.next(self.packet),
         }
@@ -73,11 +78,11 @@ impl<'a> Segments<'a> {
 fn close_checksum(packet: &mut [u8], header: &VirtioHeader) -> Option<()> {
     let Some((start, offset)) = header.open_checksum else { return Some(()) };
     let part = packet.get_mut(usize::from(start)..)?;
-    let checksum = Sum::default().add(part).checksum();
+    let sum = checksum(part);
     // In UDP zero means that there is none; the other form of zero says the same sum.
-    let checksum = if offset == 6 && checksum == 0 { 0xffff } else { checksum };
+    let sum = if offset == 6 && sum == 0 { 0xffff } else { sum };
     let field = part.get_mut(usize::from(offset)..)?.first_chunk_mut()?;
-    *field = checksum.to_be_bytes();
+    *field = sum.to_be_bytes();
     Some(())
 }
 
@@ -90,7 +95,8 @@ impl Cut {
         let headers = ip + transport;
         let segment = usize::from(header.segment);
         let protocol = *packet.get(if v4 { 9 } else { 6 })?;
-        let known = ip >= 20 && transport >= 8 && protocol == if udp { 17 } else { 6 };
+        let known = ip >= 20 && transport >= if udp { 8 } else { 20 };
+        let known = known && protocol == if udp { 17 } else { 6 };
         if !known || segment == 0 || packet.len() <= headers {
             return None;
         }
@@ -111,7 +117,11 @@ impl Cut {
         let out = packet.get_mut(start..end)?;
         out.get_mut(..self.headers)?.copy_from_slice(self.template.get(..self.headers)?);
         self.write_ip(out, index)?;
-        if self.udp { self.write_udp(out)? } else { self.write_tcp(out, index)? }
+        if self.udp {
+            self.write_udp(out)?
+        } else {
+            self.write_tcp(out, index)?
+        }
         Some(out)
     }
 
@@ -129,8 +139,8 @@ impl Cut {
         let id = u16::from_be_bytes([header[4], header[5]]).wrapping_add(step);
         header[4..6].copy_from_slice(&id.to_be_bytes());
         header[10..12].fill(0);
-        let checksum = Sum::default().add(header).checksum();
-        header[10..12].copy_from_slice(&checksum.to_be_bytes());
+        let sum = checksum(header);
+        header[10..12].copy_from_slice(&sum.to_be_bytes());
         Some(())
     }
 
@@ -159,22 +169,30 @@ impl Cut {
     fn close_transport(&self, out: &mut [u8], field: usize) -> Option<()> {
         let at = self.ip + field;
         out.get_mut(at..at + 2)?.fill(0);
-        let sum = pseudo_sum(out, self.ip, self.v4)?.add(out.get(self.ip..)?);
-        let checksum = match (sum.checksum(), self.udp) {
+        let mut sum = pseudo_sum(out, self.v4, out.len() - self.ip)?;
+        sum.add(out.get(self.ip..)?);
+        let sum = match (sum.finish(), self.udp) {
             (0, true) => 0xffff,
             (other, _) => other,
         };
-        out.get_mut(at..at + 2)?.copy_from_slice(&checksum.to_be_bytes());
+        out.get_mut(at..at + 2)?.copy_from_slice(&sum.to_be_bytes());
         Some(())
     }
 }
 
-/// Sum over the pseudo header of a packet (RFC 9293 section 3.1, RFC 8200 section 8.1).
-pub(super) fn pseudo_sum(packet: &[u8], ip: usize, v4: bool) -> Option<Sum> {
-    let length = u16::try_from(packet.len().checked_sub(ip)?).ok()?;
-    let (addresses, protocol) =
-        if v4 { (packet.get(12..20)?, packet.get(9)?) } else { (packet.get(8..40)?, packet.get(6)?) };
-    Some(Sum::default().add(addresses).add_word(u16::from(*protocol)).add_word(length))
+/// Sum over the pseudo header of a packet with these headers (RFC 9293 section 3.1, RFC 8200 section
+/// 8.1), whose transport header and payload have `length` bytes.
+pub(super) fn pseudo_sum(headers: &[u8], v4: bool, length: usize) -> Option<Sum> {
+    let (addresses, protocol) = if v4 {
+        (headers.get(12..20)?, headers.get(9)?)
+    } else {
+        (headers.get(8..40)?, headers.get(6)?)
+    };
+    let mut sum = Sum::new();
+    sum.add(addresses);
+    sum.add(&[0, *protocol]);
+    sum.add(&u16::try_from(length).ok()?.to_be_bytes());
+    Some(sum)
 }
 
 #[cfg(test)]

@@ -110,10 +110,7 @@ mod tests {
             verified: false,
         };
         assert_eq!(VirtioHeader::read(&header.bytes()), Some(header));
-        assert_eq!(
-            VirtioHeader::read(&VirtioHeader::PLAIN.bytes()),
-            Some(VirtioHeader::PLAIN)
-        );
+        assert_eq!(VirtioHeader::read(&VirtioHeader::PLAIN.bytes()), Some(VirtioHeader::PLAIN));
     }
 
     #[test]

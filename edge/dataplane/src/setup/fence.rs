@@ -67,9 +67,7 @@ impl Fence {
         self.load().await?;
         self.netlink.add_route(&prefix, Way::Blackhole, self.config.table).await?;
         match self.tun {
-            Some(tun) => {
-                self.netlink.add_route(&prefix, Way::Tunnel(tun), self.config.table).await
-            }
+            Some(tun) => self.netlink.add_route(&prefix, Way::Tunnel(tun), self.config.table).await,
             None => Ok(()),
         }
     }

@@ -155,8 +155,9 @@ impl Netlink {
         let ours = RuleAttribute::Protocol(RouteProtocol::Other(ORIGIN));
         for message in all.map_err(|e| DataPlaneError::netlink("list rules", e))? {
             let has = |a: RuleAttribute| message.attributes.contains(&a);
-            let kept = keep
-                .is_some_and(|(m, t)| has(RuleAttribute::FwMark(m)) && has(RuleAttribute::Table(t)));
+            let kept = keep.is_some_and(|(m, t)| {
+                has(RuleAttribute::FwMark(m)) && has(RuleAttribute::Table(t))
+            });
             if !has(ours.clone()) || kept {
                 continue;
             }

@@ -19,7 +19,7 @@ const SEND: usize = 64;
 /// Room for control messages of one datagram, aligned as the kernel wants it.
 #[derive(Clone, Copy)]
 #[repr(align(8))]
-pub(crate) struct Control([u8; 64]);
+pub(super) struct Control([u8; 64]);
 
 /// One received datagram, or a train of them.
 #[derive(Debug, Clone)]
@@ -62,6 +62,16 @@ impl ReceiveBatch {
         }
     }
 
+    /// A batch without room, to stand in while another is lent out.
+    pub(crate) fn none() -> ReceiveBatch {
+        ReceiveBatch {
+            bytes: Vec::new(),
+            names: Vec::new(),
+            controls: Vec::new(),
+            lengths: Vec::new(),
+        }
+    }
+
     /// All bytes; [`Datagram::range`] tells which belong to a datagram.
     pub(crate) fn bytes(&mut self) -> &mut [u8] {
         &mut self.bytes
@@ -91,7 +101,13 @@ impl ReceiveBatch {
         // SAFETY: every message points to a name, one buffer and control room, all exclusively
         // borrowed from `self` or the stack and alive through the call, with their true lengths.
         let count = check(unsafe {
-            libc::recvmmsg(fd, messages.as_mut_ptr(), room, libc::MSG_DONTWAIT, std::ptr::null_mut())
+            libc::recvmmsg(
+                fd,
+                messages.as_mut_ptr(),
+                room,
+                libc::MSG_DONTWAIT,
+                std::ptr::null_mut(),
+            )
         })?;
         self.lengths.clear();
         let count = usize::try_from(count).unwrap_or(0);
@@ -221,7 +237,12 @@ impl SendBatch {
         // SAFETY: the first `count` messages point to a name, one buffer and control bytes that are
         // borrowed from the arguments or the stack and alive through the call, with true lengths.
         let sent = check(unsafe {
-            libc::sendmmsg(fd, messages.as_mut_ptr(), count, libc::MSG_DONTWAIT | libc::MSG_NOSIGNAL)
+            libc::sendmmsg(
+                fd,
+                messages.as_mut_ptr(),
+                count,
+                libc::MSG_DONTWAIT | libc::MSG_NOSIGNAL,
+            )
         })?;
         Ok(usize::try_from(sent).unwrap_or(0))
     }

@@ -68,9 +68,8 @@ impl Poller {
         let mut event = libc::epoll_event { events: libc::EPOLLIN.cast_unsigned(), u64: token };
         let epoll = self.epoll.as_raw_fd();
         // SAFETY: `event` lives through the call; the kernel copies it.
-        let added = unsafe {
-            libc::epoll_ctl(epoll, libc::EPOLL_CTL_ADD, fd.as_raw_fd(), &raw mut event)
-        };
+        let added =
+            unsafe { libc::epoll_ctl(epoll, libc::EPOLL_CTL_ADD, fd.as_raw_fd(), &raw mut event) };
         check(added).map(drop)
     }
 
@@ -81,9 +80,8 @@ impl Poller {
         timeout: Option<Duration>,
         ready: &mut Vec<Ready>,
     ) -> io::Result<()> {
-        let millis = timeout.map_or(-1, |t| {
-            i32::try_from(t.as_micros().div_ceil(1000)).unwrap_or(i32::MAX)
-        });
+        let millis =
+            timeout.map_or(-1, |t| i32::try_from(t.as_micros().div_ceil(1000)).unwrap_or(i32::MAX));
         let room = i32::try_from(self.events.len()).unwrap_or(i32::MAX);
         // SAFETY: the kernel writes at most `room` events into the vector, which has as many.
         let count = check(unsafe {

@@ -9,9 +9,9 @@ mod link;
 mod socket;
 mod tun;
 
-pub(crate) use batch::{Control, Datagram, Outgoing, ReceiveBatch, SendBatch};
+pub(crate) use batch::{Datagram, Outgoing, ReceiveBatch, SendBatch};
 pub(crate) use errors::read_path_mtu;
-pub(crate) use event::{Poller, Signal, poll_output};
+pub(crate) use event::{Poller, Ready, Signal, poll_output};
 pub(crate) use link::{LinkSocket, SolicitedGroup};
 pub(crate) use socket::{Fragmentation, esp_socket, namespace_lock, udp_socket};
 pub(crate) use tun::{TunQueue, open_tun};

@@ -1,0 +1,107 @@
+//! How others reach a worker: instructions of the control plane, and packets that another worker
+//! received. Both queues are bounded.
+
+use std::io;
+
+use crossbeam_queue::ArrayQueue;
+use std::net::SocketAddr;
+use vipsec_path::{Command, HandOver};
+
+use crate::sys::Signal;
+
+/// Instructions that wait.
+const INSTRUCTIONS: usize = 4096;
+/// Packets that wait.
+const PACKETS: usize = 4096;
+
+/// What the control plane wants of a worker.
+pub(crate) enum Instruction {
+    /// For the path.
+    Command(Box<Command>),
+    /// An IKE message to be sent.
+    Ike { local: SocketAddr, remote: SocketAddr, message: Vec<u8> },
+    /// The end.
+    Stop,
+}
+
+/// One worker's mailbox.
+pub(crate) struct Mailbox {
+    instructions: ArrayQueue<Instruction>,
+    packets: ArrayQueue<(HandOver, Vec<u8>)>,
+    /// Buffers to be used again.
+    spare: ArrayQueue<Vec<u8>>,
+    pub(super) signal: Signal,
+}
+
+impl Mailbox {
+    /// An empty mailbox.
+    pub(crate) fn new() -> io::Result<Mailbox> {
+        Ok(Mailbox {
+            instructions: ArrayQueue::new(INSTRUCTIONS),
+            packets: ArrayQueue::new(PACKETS),
+            spare: ArrayQueue::new(PACKETS),
+            signal: Signal::new()?,
+        })
+    }
+
+    /// Puts an instruction in and wakes the worker; gives it back when there is no room.
+    pub(crate) fn instruct(&self, instruction: Instruction) -> Result<(), Instruction> {
+        let pushed = self.instructions.push(instruction);
+        self.signal.raise();
+        pushed
+    }
+
+    pub(super) fn next_instruction(&self) -> Option<Instruction> {
+        self.instructions.pop()
+    }
+
+    /// Puts a packet in, without waking the worker. Says no when there is no room.
+    pub(super) fn hand_over(&self, kind: HandOver, packet: &[u8]) -> bool {
+        if self.packets.is_full() {
+            return false;
+        }
+        let mut buffer = self.spare.pop().unwrap_or_default();
+        buffer.clear();
+        buffer.extend_from_slice(packet);
+        self.packets.push((kind, buffer)).is_ok()
+    }
+
+    pub(super) fn next_packet(&self) -> Option<(HandOver, Vec<u8>)> {
+        self.packets.pop()
+    }
+
+    pub(super) fn recycle(&self, buffer: Vec<u8>) {
+        let _ = self.spare.push(buffer);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_full_ring_says_no_and_buffers_come_back() {
+        let mailbox = Mailbox::new().expect("eventfd");
+        let kind = HandOver::Fabric { remote: "192.0.2.1:7401".parse().expect("address") };
+        for _ in 0..PACKETS {
+            assert!(mailbox.hand_over(kind, b"packet"));
+        }
+        assert!(!mailbox.hand_over(kind, b"packet"));
+        let (_, buffer) = mailbox.next_packet().expect("one waits");
+        assert_eq!(buffer, b"packet");
+        mailbox.recycle(buffer);
+        assert!(mailbox.hand_over(kind, b"p"));
+        assert!(mailbox.spare.is_empty());
+    }
+
+    #[test]
+    fn a_full_queue_gives_the_instruction_back() {
+        let mailbox = Mailbox::new().expect("eventfd");
+        for _ in 0..INSTRUCTIONS {
+            assert!(mailbox.instruct(Instruction::Stop).is_ok());
+        }
+        assert!(mailbox.instruct(Instruction::Stop).is_err());
+        assert!(mailbox.next_instruction().is_some());
+        assert!(mailbox.instruct(Instruction::Stop).is_ok());
+    }
+}
