@@ -6,10 +6,10 @@
 #[allow(dead_code, reason = "each program uses its part")]
 mod fixture;
 
+use core::time::Duration;
 use fixture::{BORN, CBC, GCM, NOW, Seeded, child_sa, ivs};
 use proptest::prelude::*;
 use std::collections::BTreeSet;
-use std::time::Duration;
 use vipsec_esp::{
     BLOCK, ChildSa, EnterError, EspError, Expiry, Inbound, LAST_TERM, Outbound, Replay, SealError,
 };

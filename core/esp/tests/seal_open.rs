@@ -6,9 +6,9 @@
 #[allow(dead_code, reason = "each program uses its part")]
 mod fixture;
 
+use core::time::Duration;
 use fixture::{BORN, CBC, GCM, NOW, Seeded, child_sa, ivs};
 use proptest::prelude::*;
-use std::time::Duration;
 use vipsec_crypto::Random;
 use vipsec_crypto::aead::AeadAlgorithm;
 use vipsec_esp::{
