@@ -17,7 +17,9 @@ mod event;
 mod guard;
 mod input;
 mod member;
+mod message;
 mod output;
+mod request;
 pub mod store;
 mod tell;
 #[cfg(test)]
