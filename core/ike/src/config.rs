@@ -101,10 +101,7 @@ impl Authentication {
     /// One key for every peer of the connection.
     #[must_use]
     pub fn psk(key: &[u8]) -> Authentication {
-        Authentication::Psk(vec![PresharedKey {
-            remote: None,
-            key: SecretBytes::from(key),
-        }])
+        Authentication::Psk(vec![PresharedKey { remote: None, key: SecretBytes::from(key) }])
     }
 }
 
@@ -230,11 +227,7 @@ pub struct IkeLifetime {
 
 impl Default for IkeLifetime {
     fn default() -> IkeLifetime {
-        IkeLifetime {
-            rekey_s: 14_400,
-            jitter_s: 1_440,
-            over_s: 1_440,
-        }
+        IkeLifetime { rekey_s: 14_400, jitter_s: 1_440, over_s: 1_440 }
     }
 }
 
@@ -323,10 +316,6 @@ pub struct Retransmit {
 
 impl Default for Retransmit {
     fn default() -> Retransmit {
-        Retransmit {
-            initial_ms: 1_000,
-            base_percent: 180,
-            tries: 6,
-        }
+        Retransmit { initial_ms: 1_000, base_percent: 180, tries: 6 }
     }
 }

@@ -105,8 +105,7 @@ mod tests {
         let cookie = jar.make(Timestamp(0), attempt(b"nonce"), &mut rng);
         assert!(jar.check(Timestamp(1), attempt(b"nonce"), &cookie));
         assert!(!jar.check(Timestamp(1), attempt(b"other"), &cookie));
-        let elsewhere =
-            Attempt { remote: "192.0.2.2:500".parse().unwrap(), ..attempt(b"nonce") };
+        let elsewhere = Attempt { remote: "192.0.2.2:500".parse().unwrap(), ..attempt(b"nonce") };
         assert!(!jar.check(Timestamp(1), elsewhere, &cookie));
         assert!(!jar.check(Timestamp(1), attempt(b"nonce"), b""));
     }

@@ -10,21 +10,36 @@
 //!
 //! What is not here: sockets, clock, randomness, the store, ESP packets, configuration text.
 
+mod child;
 mod config;
+mod context;
 mod cookie;
+mod engine;
 mod error;
+mod exchange;
+mod half_open;
 mod keys;
+mod ledger;
 mod nat;
 mod output;
+mod pool;
 mod proposals;
 mod protect;
+mod retransmit;
+mod sa;
 mod selectors;
+mod snapshot;
+mod tables;
+mod timers;
+mod window;
 
 pub use config::{
     AddressRequest, Authentication, Child, ChildLifetime, Config, Connection, Dpd, IkeLifetime,
     Limits, Pool, PresharedKey, RemoteAddresses, Retransmit, Selector, Start, Unique,
 };
+pub use engine::{ChildView, Engine, IkeSaView};
 pub use error::{Drop, DropCounts, Error};
 pub use output::{Activity, Change, CloseReason, Event, Output, Stored, Ticket};
 pub use proposals::{EspAlgorithms, EspProposal, IkeProposal};
+pub use snapshot::{IkeSaSnapshot, child_constant, child_sa};
 pub use vipsec_esp::{Endpoints, Expiry, Mode};

@@ -72,8 +72,7 @@ impl IkeProposal {
     }
 
     fn choose(&self, offered: &Offered) -> Option<IkeAlgorithms> {
-        let (encryption, integrity) =
-            choose_cipher(&self.encryption, &self.integrity, offered)?;
+        let (encryption, integrity) = choose_cipher(&self.encryption, &self.integrity, offered)?;
         Some(IkeAlgorithms {
             encryption,
             integrity,
@@ -108,10 +107,7 @@ impl EspProposal {
             groups: Vec::new(),
             esn: vec![Esn::Yes, Esn::No],
         };
-        vec![
-            with(&gcm, &[]),
-            with(&cbc, &[Integrity::HmacSha2_256_128]),
-        ]
+        vec![with(&gcm, &[]), with(&cbc, &[Integrity::HmacSha2_256_128])]
     }
 
     fn offer(&self, aead: bool, groups: &[Group]) -> Option<Vec<Transform>> {
@@ -129,26 +125,33 @@ impl EspProposal {
     }
 
     fn choose(&self, offered: &Offered, key_exchange: KeyExchangeUse) -> Option<EspAlgorithms> {
-        let (encryption, integrity) =
-            choose_cipher(&self.encryption, &self.integrity, offered)?;
+        let (encryption, integrity) = choose_cipher(&self.encryption, &self.integrity, offered)?;
         let esn = match offered.esn.is_empty() {
             true => self.esn.contains(&Esn::No).then_some(Esn::No)?,
             false => first_common(&self.esn, &offered.esn)?,
         };
         let group = match key_exchange {
             KeyExchangeUse::Never => Group::None,
-            KeyExchangeUse::Allowed => self.choose_group(offered)?,
+            KeyExchangeUse::Allowed { sent } => self.choose_group(offered, sent)?,
         };
         Some(EspAlgorithms { encryption, integrity, group, esn })
     }
 
-    fn choose_group(&self, offered: &Offered) -> Option<Group> {
-        let optional = offered.groups.is_empty() || offered.groups.contains(&Group::None);
-        if !self.groups.is_empty() {
-            return first_common(&self.groups, &offered.groups);
+    /// The group of the peer's KE payload if that will do, so that it need not try again.
+    fn choose_group(&self, offered: &Offered, sent: Group) -> Option<Group> {
+        let allowed = |group: Group| match self.groups.as_slice() {
+            [] => is_supported_group(group),
+            ours => ours.contains(&group),
+        };
+        if sent != Group::None && offered.groups.contains(&sent) && allowed(sent) {
+            return Some(sent);
         }
-        let supported = offered.groups.iter().find(|group| is_supported_group(**group));
-        supported.copied().or(optional.then_some(Group::None))
+        let optional = offered.groups.is_empty() || offered.groups.contains(&Group::None);
+        match self.groups.as_slice() {
+            [] if optional => Some(Group::None),
+            [] => offered.groups.iter().copied().find(|group| is_supported_group(*group)),
+            ours => first_common(ours, &offered.groups),
+        }
     }
 }
 
@@ -169,7 +172,10 @@ pub struct EspAlgorithms {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum KeyExchangeUse {
     Never,
-    Allowed,
+    /// With the group of the peer's KE payload, [`Group::None`] without one.
+    Allowed {
+        sent: Group,
+    },
 }
 
 /// The transforms of one proposal of a peer, by kind.
@@ -267,8 +273,10 @@ pub(crate) fn offer_esp(
     for proposal in proposals {
         let groups: Vec<&[Group]> = match (key_exchange, proposal.groups.as_slice()) {
             (KeyExchangeUse::Never, _) => vec![&[]],
-            (KeyExchangeUse::Allowed, []) => vec![core::slice::from_ref(&fallback_group), &[]],
-            (KeyExchangeUse::Allowed, groups) => vec![groups],
+            (KeyExchangeUse::Allowed { .. }, []) => {
+                vec![core::slice::from_ref(&fallback_group), &[]]
+            }
+            (KeyExchangeUse::Allowed { .. }, groups) => vec![groups],
         };
         for groups in groups {
             all.extend([true, false].iter().filter_map(|aead| proposal.offer(*aead, groups)));
@@ -310,8 +318,7 @@ fn choose_from<A>(
     mut choose: impl FnMut(&Offered) -> Option<A>,
 ) -> Option<Choice<A>> {
     let candidates = offer.proposals.iter();
-    let mut candidates =
-        candidates.filter(|p| p.protocol == protocol && p.spi.len() == spi_length);
+    let mut candidates = candidates.filter(|p| p.protocol == protocol && p.spi.len() == spi_length);
     candidates.find_map(|proposal| {
         let offered = Offered::of(proposal)?;
         Some(Choice {

@@ -45,7 +45,7 @@ pub(crate) struct Protection {
 
 enum Direction {
     Aead(AeadKey),
-    Cbc(Box<CbcKey>, MacKey),
+    Cbc(Box<(CbcKey, MacKey)>),
 }
 
 impl Direction {
@@ -64,7 +64,7 @@ impl Direction {
             Encryption::AesCbc { .. } => {
                 let mac = crypto_mac(algorithms.integrity).ok_or(BadKeys)?;
                 let mac = MacKey::new(mac, integrity).map_err(|_| BadKeys)?;
-                CbcKey::new(encryption).map(|key| Direction::Cbc(Box::new(key), mac))
+                CbcKey::new(encryption).map(|key| Direction::Cbc(Box::new((key, mac))))
             }
             Encryption::Other(..) => return Err(BadKeys),
         }
@@ -108,7 +108,8 @@ impl Protection {
                 message.extend_from_slice(&tag);
                 Ok(message)
             }
-            Direction::Cbc(key, mac) => {
+            Direction::Cbc(keys) => {
+                let (key, mac) = &**keys;
                 pad_to_block(&mut content);
                 let mut iv = [0; BLOCK_LENGTH];
                 rng.fill(&mut iv);
@@ -148,7 +149,8 @@ impl Protection {
                 key.open(*iv, aad, &mut content, tag).ok()?;
                 Some(content)
             }
-            Direction::Cbc(key, mac) => {
+            Direction::Cbc(keys) => {
+                let (key, mac) = &**keys;
                 let tag_at = message.len().checked_sub(mac.algorithm().tag_length())?;
                 let (covered, tag) = message.split_at_checked(tag_at)?;
                 let (iv, content) = covered.get(body_at..)?.split_first_chunk::<BLOCK_LENGTH>()?;

@@ -35,7 +35,10 @@ pub(crate) fn resolve(configured: &[Selector], dynamic: Dynamic<'_>) -> Vec<Traf
 /// What both sides want: every common part, without those that lie in another. The first selector
 /// of an offer may be that of the packet that caused it (RFC 7296 section 2.9); it always lies in
 /// one that follows, and so vanishes here.
-pub(crate) fn narrow(ours: &[TrafficSelector], offered: &[TrafficSelector]) -> Vec<TrafficSelector> {
+pub(crate) fn narrow(
+    ours: &[TrafficSelector],
+    offered: &[TrafficSelector],
+) -> Vec<TrafficSelector> {
     let pairs = offered.iter().flat_map(|theirs| ours.iter().map(move |own| (own, theirs)));
     let mut common: Vec<TrafficSelector> = Vec::new();
     for part in pairs.filter_map(|(own, theirs)| own.intersect(theirs)) {
@@ -74,12 +77,8 @@ mod tests {
 
     #[test]
     fn the_selector_of_the_triggering_packet_is_swallowed() {
-        let packet = TrafficSelector {
-            protocol: 6,
-            first_port: 80,
-            last_port: 80,
-            ..net("10.1.2.3", 32)
-        };
+        let packet =
+            TrafficSelector { protocol: 6, first_port: 80, last_port: 80, ..net("10.1.2.3", 32) };
         let offered = [packet, net("10.1.0.0", 16)];
         assert_eq!(narrow(&[net("10.0.0.0", 8)], &offered), vec![net("10.1.0.0", 16)]);
     }

@@ -1,0 +1,234 @@
+//! What happens without a message: time-outs, repetitions, and requests of our own.
+
+use crate::engine::task::{self, Task};
+use crate::engine::{Engine, Ownership};
+use crate::exchange::{
+    Request, create_child_sa, ike_sa_init_initiator, informational, rekey_child, rekey_ike,
+};
+use crate::ledger::Transaction;
+use crate::output::{CloseReason, Event, Output};
+use crate::retransmit::{GiveUp, Retransmission};
+use crate::sa::{IkeSa, Outstanding};
+use crate::snapshot::exchange_of;
+use crate::timers::Alarm;
+use vipsec_crypto::Random;
+use vipsec_wire::id::IkeSaId;
+use vipsec_wire::record::v1::IkePhase;
+use vipsec_wire::time::Timestamp;
+
+/// Alarms that are handled in one call, so that a takeover of very many SAs does not stall: the
+/// rest is due at once.
+const ALARMS: usize = 256;
+
+impl Engine {
+    /// Time has passed.
+    pub fn handle_timeout(&mut self, now: Timestamp, rng: &mut dyn Random) {
+        if self.ownership.is_none() {
+            return;
+        }
+        self.expire_half_open(now);
+        for _ in 0..ALARMS {
+            match self.timers.pop(now) {
+                Some(Alarm::Sa(id)) => self.look_at(now, id, rng),
+                Some(Alarm::HalfOpen(id)) => self.look_at_half_open(now, id, rng),
+                Some(Alarm::Start(place)) => self.look_at_start(now, place, rng),
+                None => return,
+            }
+        }
+    }
+
+    fn look_at(&mut self, now: Timestamp, id: IkeSaId, rng: &mut dyn Random) {
+        let settings = self.config.retransmit;
+        let Some(sa) = self.tables.get_mut(id) else { return };
+        sa.live.armed = None;
+        if sa.live.pending.is_some() {
+            return;
+        }
+        match repeat(sa, now, &settings) {
+            Ok(Some(message)) => {
+                let (local, remote) = (sa.addresses.local, sa.addresses.remote);
+                let output = Output::Transmit { after: None, local, remote, message };
+                self.outbox.outputs.push_back(output);
+            }
+            Ok(None) => {}
+            Err(GiveUp) => return self.give_up(now, id, rng),
+        }
+        self.settle(now, id, rng);
+    }
+
+    /// The peer does not answer: the SA is gone, and what a collision of ours has left with it.
+    fn give_up(&mut self, now: Timestamp, id: IkeSaId, rng: &mut dyn Random) {
+        let Some(sa) = self.tables.get(id) else { return };
+        let family = self.tables.family(sa.about.family);
+        let reason = match (&sa.live.wanted.close, sa.phase) {
+            (Some(reason), _) => reason.clone(),
+            (None, IkePhase::Superseded { .. }) => CloseReason::Rekeyed,
+            (None, _) => CloseReason::PeerDead,
+        };
+        let mut tx = Transaction::default();
+        let Some(mut cx) = self.context(now, rng) else { return };
+        let undecided = family.into_iter().filter(|other| {
+            let phase = cx.tables.get(*other).map(|sa| sa.phase);
+            *other != id && phase == Some(IkePhase::Undecided)
+        });
+        for id in undecided.collect::<Vec<_>>().into_iter().chain([id]) {
+            if let Some(sa) = cx.tables.take(id) {
+                cx.end_sa(sa, reason.clone(), &mut tx);
+            }
+        }
+        self.commit(tx);
+    }
+
+    /// Lets an SA do what it wants, and sets its alarm.
+    pub(super) fn settle(&mut self, now: Timestamp, id: IkeSaId, rng: &mut dyn Random) {
+        if let Some(Ownership { epoch, since }) = self.ownership
+            && let Some(sa) = self.tables.get(id)
+        {
+            let dpd = self.dpd(sa);
+            if let Some(sa) = self.tables.get_mut(id) {
+                task::note_due(sa, now, epoch, since, dpd);
+            }
+            while let Some(task) = self.tables.get(id).and_then(|sa| task::next(sa, now)) {
+                self.begin_task(now, id, &task, rng);
+            }
+        }
+        self.rearm(id);
+    }
+
+    fn dpd(&self, sa: &IkeSa) -> Option<crate::config::Dpd> {
+        let connections = &self.config.connections;
+        connections.iter().find(|c| c.name == sa.about.connection).and_then(|c| c.dpd)
+    }
+
+    pub(super) fn rearm(&mut self, id: IkeSaId) {
+        let since = self.ownership.map_or(Timestamp(0), |ownership| ownership.since);
+        let Some(sa) = self.tables.get(id) else { return };
+        let due = task::due(sa, since, self.dpd(sa));
+        if let Some(sa) = self.tables.get_mut(id) {
+            let mut armed = sa.live.armed;
+            self.timers.arm(Alarm::Sa(id), &mut armed, due);
+            sa.live.armed = armed;
+        }
+    }
+
+    /// Makes and sends the request of a task, once it is stored. What cannot be made is not wanted
+    /// any more.
+    fn begin_task(&mut self, now: Timestamp, id: IkeSaId, task: &Task, rng: &mut dyn Random) {
+        let Some(mut sa) = self.tables.take(id) else { return };
+        let mut tx = Transaction::default();
+        tx.begin(&sa);
+        let Some(mut cx) = self.context(now, rng) else {
+            return self.tables.insert(sa);
+        };
+        let wanted = &mut sa.live.wanted;
+        let request = match task {
+            Task::CloseIke => Some(informational::delete_ike()),
+            Task::DeleteChildren(spis) => {
+                wanted.delete.clear();
+                Some(informational::delete_children(spis.clone()))
+            }
+            Task::RekeyIke => {
+                wanted.rekey_ike = false;
+                rekey_ike::request(&mut cx, &mut sa)
+            }
+            Task::RekeyChild(spi) => {
+                wanted.rekey.remove(spi);
+                rekey_child::request(&mut cx, &mut sa, *spi)
+            }
+            Task::CreateChild(name) => {
+                wanted.create.remove(name);
+                create_child_sa::request(&mut cx, &mut sa, name)
+            }
+            Task::Liveness => {
+                wanted.liveness = false;
+                Some(informational::liveness())
+            }
+        };
+        let Some(request) = request else {
+            return cx.tables.insert(sa);
+        };
+        match send(&mut sa, request, &mut cx, &mut tx) {
+            Ok(()) => cx.tables.insert(sa),
+            // No IV is left for its keys, so it can only end.
+            Err(_) => cx.end_sa(sa, CloseReason::Expired, &mut tx),
+        }
+        self.commit(tx);
+    }
+
+    pub(super) fn arm_half_open(&mut self, id: IkeSaId) {
+        if let Some(half) = self.tables.half_open.initiator(id) {
+            let due = Some(half.retransmission.due());
+            self.timers.arm(Alarm::HalfOpen(id), &mut half.armed, due);
+        }
+    }
+
+    fn look_at_half_open(&mut self, now: Timestamp, id: IkeSaId, _rng: &mut dyn Random) {
+        let settings = self.config.retransmit;
+        let Some(half) = self.tables.half_open.initiator(id) else { return };
+        half.armed = None;
+        let given_up = half.suspicion.is_some();
+        if !given_up && half.retransmission.repeat(now, &settings).is_ok() {
+            let message = ike_sa_init_initiator::message(half).to_vec();
+            let (local, remote) = (half.state.addresses.local, half.state.addresses.remote);
+            let output = Output::Transmit { after: None, local, remote, message };
+            self.outbox.outputs.push_back(output);
+            return self.arm_half_open(id);
+        }
+        if let Some(half) = self.tables.half_open.remove_initiator(id) {
+            let reason = half.suspicion.unwrap_or(CloseReason::PeerDead);
+            let remote = half.state.addresses.remote;
+            self.outbox.outputs.push_back(Output::DropHalfOpen { id });
+            self.outbox.outputs.push_back(Output::Event(Event::Failed { id, remote, reason }));
+        }
+    }
+
+    /// Half-open IKE SAs of peers that have not gone on.
+    pub(super) fn expire_half_open(&mut self, now: Timestamp) {
+        let timeout = self.config.limits.half_open_timeout;
+        while let Some(created) = self.tables.half_open.oldest_created()
+            && now >= created + timeout
+            && let Some(id) = self.tables.half_open.oldest(created)
+        {
+            self.tables.half_open.remove_responder(id);
+        }
+    }
+}
+
+/// The message to repeat, if that is due.
+fn repeat(
+    sa: &mut IkeSa,
+    now: Timestamp,
+    settings: &crate::config::Retransmit,
+) -> Result<Option<Vec<u8>>, GiveUp> {
+    let Some(request) = &mut sa.outstanding else {
+        return Ok(None);
+    };
+    let mut repetition = request.retransmission.unwrap_or(Retransmission::inherited(now));
+    if now < repetition.due() {
+        return Ok(None);
+    }
+    repetition.repeat(now, settings)?;
+    request.retransmission = Some(repetition);
+    Ok(Some(request.message.clone()))
+}
+
+/// Seals a request; it leaves when it is stored.
+fn send(
+    sa: &mut IkeSa,
+    request: Request,
+    cx: &mut crate::context::Context<'_>,
+    tx: &mut Transaction,
+) -> Result<(), crate::protect::NoIv> {
+    let Request { payloads, continuation } = request;
+    let (id, exchange) = (sa.window.next_request, exchange_of(&continuation));
+    let header = sa.header(exchange, id, false);
+    let message = sa.seal(&header, &payloads, cx.epoch, cx.rng)?;
+    sa.window.next_request = id.saturating_add(1);
+    let kept = message.clone();
+    sa.outstanding =
+        Some(Outstanding { id, exchange, message: kept, continuation, retransmission: None });
+    let (local, remote) = (sa.addresses.local, sa.addresses.remote);
+    tx.effects.push(Output::Transmit { after: None, local, remote, message });
+    tx.touch(sa.id());
+    Ok(())
+}

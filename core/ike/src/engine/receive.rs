@@ -1,0 +1,321 @@
+//! The way of a datagram: to a half-open IKE SA, or through the keys and the window of an
+//! established one to its exchange, and the way of the answer back.
+
+use crate::engine::Engine;
+use crate::error::Drop;
+use crate::exchange::contents::Contents;
+use crate::exchange::{
+    Fate, Reply, create_child_sa, ike_auth, ike_auth_initiator, ike_sa_init, ike_sa_init_initiator,
+    informational, rekey_ike,
+};
+use crate::ledger::Transaction;
+use crate::output::{CloseReason, Output};
+use crate::protect::OpenFailure;
+use crate::sa::{Datagram, IkeSa, endpoints};
+use crate::window::Verdict;
+use vipsec_crypto::Random;
+use vipsec_wire::ParseError;
+use vipsec_wire::id::IkeSaId;
+use vipsec_wire::ike::header::RawHeader;
+use vipsec_wire::ike::{ExchangeType, Header, IkeSpis, Message, Notify, NotifyType, Payload};
+use vipsec_wire::record::v1::Continuation;
+use vipsec_wire::time::Timestamp;
+
+/// What an Encrypted payload of an authentic message has held.
+type Opened = Result<Vec<Payload>, ParseError>;
+
+impl Engine {
+    pub(super) fn receive(&mut self, now: Timestamp, datagram: Datagram, rng: &mut dyn Random) {
+        let Ok(raw) = RawHeader::parse(&datagram.message) else {
+            return self.outbox.drops.count(Drop::Malformed);
+        };
+        let message = match Message::parse(&datagram.message) {
+            Ok(message) => message,
+            Err(error) => return self.unreadable(&datagram, &raw, error),
+        };
+        let header = message.header;
+        match (header.exchange, header.response) {
+            (ExchangeType::IkeSaInit, false) => {
+                let Some(mut cx) = self.context(now, rng) else { return };
+                ike_sa_init::respond(&mut cx, &datagram, &message);
+            }
+            (ExchangeType::IkeSaInit, true) => {
+                let id = IkeSaId(header.spis.initiator);
+                let Some(mut cx) = self.context(now, rng) else { return };
+                ike_sa_init_initiator::complete(&mut cx, id, &datagram, &message);
+                self.arm_half_open(id);
+            }
+            _ => self.receive_protected(now, datagram, &message, rng),
+        }
+    }
+
+    /// A message that cannot be read: answered only where RFC 7296 section 2.21 asks for it, and
+    /// never with more bytes than a header and a notification.
+    fn unreadable(&mut self, datagram: &Datagram, raw: &RawHeader, error: ParseError) {
+        let first_request = !raw.header.response && raw.header.spis.responder == 0;
+        let answer = match error {
+            ParseError::Version { version, .. } if version > 2 => {
+                self.outbox.drops.count(Drop::Version);
+                Some(NotifyType::INVALID_MAJOR_VERSION).map(|kind| (kind, Vec::new()))
+            }
+            ParseError::Critical(kind) => {
+                self.outbox.drops.count(Drop::Malformed);
+                Some((NotifyType::UNSUPPORTED_CRITICAL_PAYLOAD, vec![kind]))
+            }
+            _ => {
+                self.outbox.drops.count(Drop::Malformed);
+                None
+            }
+        };
+        if let (true, Some((kind, data))) = (first_request, answer) {
+            let header = Header {
+                response: true,
+                from_initiator: false,
+                higher_version: false,
+                ..raw.header
+            };
+            let payload = Payload::Notify(Notify::new(kind, data));
+            let message = Message::new(header, vec![payload]).emit();
+            let (local, remote) = (datagram.local, datagram.remote);
+            self.outbox.outputs.push_back(Output::Transmit { after: None, local, remote, message });
+        }
+    }
+
+    fn receive_protected(
+        &mut self,
+        now: Timestamp,
+        datagram: Datagram,
+        message: &Message,
+        rng: &mut dyn Random,
+    ) {
+        let Header { spis, from_initiator, exchange, response, .. } = message.header;
+        let id = IkeSaId(if from_initiator { spis.responder } else { spis.initiator });
+        let known = |sa: &&IkeSa| sa.about.spis == spis && sa.about.initiator != from_initiator;
+        if self.tables.get(id).filter(known).is_some() {
+            return self.receive_in_sa(now, id, datagram, message, rng);
+        }
+        let half_open = self.tables.half_open.contains(id);
+        let Some(mut cx) = self.context(now, rng) else { return };
+        let established = match (half_open, exchange, response) {
+            (true, ExchangeType::IkeAuth, false) => {
+                ike_auth::respond(&mut cx, id, &datagram, message)
+            }
+            (true, ExchangeType::IkeAuth, true) => {
+                ike_auth_initiator::complete(&mut cx, id, &datagram, message)
+            }
+            (true, _, _) => return cx.drop(Drop::UnexpectedExchange),
+            (false, _, _) => return self.receive_for_nobody(spis, &datagram),
+        };
+        if let Some((sa, tx)) = established {
+            self.tables.insert(sa);
+            self.commit(tx);
+            self.settle(now, id, rng);
+        }
+    }
+
+    /// There is no such SA; but if it has just ended, the end may need repeating.
+    fn receive_for_nobody(&mut self, spis: IkeSpis, datagram: &Datagram) {
+        match self.tables.exhume(spis, &datagram.message) {
+            Some(answer) => {
+                let (local, remote) = (datagram.local, datagram.remote);
+                let message = answer.to_vec();
+                let output = Output::Transmit { after: None, local, remote, message };
+                self.outbox.outputs.push_back(output);
+            }
+            None => self.outbox.drops.count(Drop::UnknownSpi),
+        }
+    }
+
+    fn receive_in_sa(
+        &mut self,
+        now: Timestamp,
+        id: IkeSaId,
+        datagram: Datagram,
+        message: &Message,
+        rng: &mut dyn Random,
+    ) {
+        let Some(sa) = self.tables.get_mut(id) else { return };
+        let Some(encrypted) = message.encrypted.as_ref().filter(|_| sa.live.complete) else {
+            return self.outbox.drops.count(Drop::Unauthentic);
+        };
+        let opened = match sa.protection.open(&datagram.message, encrypted) {
+            Ok(payloads) => Ok(payloads),
+            Err(OpenFailure::Content(error)) => Err(error),
+            Err(OpenFailure::Unauthentic) => {
+                return self.outbox.drops.count(Drop::Unauthentic);
+            }
+        };
+        if sa.live.pending.is_some() {
+            if !sa.defer(datagram) {
+                self.outbox.drops.count(Drop::Busy);
+            }
+            return;
+        }
+        match message.header.response {
+            true => self.receive_response(now, id, &datagram, &message.header, opened, rng),
+            false => self.receive_request(now, id, &datagram, &message.header, opened, rng),
+        }
+        self.settle(now, id, rng);
+    }
+
+    fn receive_request(
+        &mut self,
+        now: Timestamp,
+        id: IkeSaId,
+        datagram: &Datagram,
+        header: &Header,
+        opened: Opened,
+        rng: &mut dyn Random,
+    ) {
+        let Some(sa) = self.tables.get(id) else { return };
+        match sa.window.judge(header.message_id, sa.live.inherited) {
+            Verdict::Fresh if header.exchange == ExchangeType::IkeAuth => {
+                return self.outbox.drops.count(Drop::UnexpectedExchange);
+            }
+            Verdict::Fresh => {}
+            Verdict::Outside => return self.outbox.drops.count(Drop::OutOfWindow),
+            Verdict::Repetition(response) => {
+                let message = response.message.clone();
+                let (local, remote) = (datagram.local, datagram.remote);
+                let output = Output::Transmit { after: None, local, remote, message };
+                return self.outbox.outputs.push_back(output);
+            }
+        }
+        let Some(mut sa) = self.tables.take(id) else { return };
+        let mut tx = Transaction::default();
+        tx.begin(&sa);
+        follow(&mut sa, datagram, &mut tx);
+        sa.live.last_heard = now;
+        if !opened.as_ref().is_ok_and(Vec::is_empty) {
+            tx.touch(id);
+        }
+        let Some(mut cx) = self.context(now, rng) else { return };
+        let reply = answer(&mut cx, &mut sa, header.exchange, opened, &mut tx);
+        let answer = sa.header(header.exchange, header.message_id, true);
+        let sealed = sa.seal(&answer, &reply.payloads, cx.epoch, cx.rng);
+        let fate = match sealed {
+            Ok(message) => {
+                sa.window.answered(header.message_id, message.clone());
+                if reply.fate != Fate::Keep {
+                    cx.tables.bury(id, &datagram.message, message.clone());
+                }
+                let (local, remote) = (datagram.local, datagram.remote);
+                tx.effects.push(Output::Transmit { after: None, local, remote, message });
+                reply.fate
+            }
+            Err(_) => Fate::Close(CloseReason::Expired),
+        };
+        match fate {
+            Fate::Keep => cx.tables.insert(sa),
+            Fate::Close(reason) => cx.end_sa(sa, reason, &mut tx),
+        }
+        self.commit(tx);
+    }
+
+    fn receive_response(
+        &mut self,
+        now: Timestamp,
+        id: IkeSaId,
+        datagram: &Datagram,
+        header: &Header,
+        opened: Opened,
+        rng: &mut dyn Random,
+    ) {
+        let Some(mut sa) = self.tables.take(id) else { return };
+        let mut tx = Transaction::default();
+        tx.begin(&sa);
+        let expected = sa.outstanding.take_if(|request| {
+            request.id == header.message_id && request.exchange == header.exchange
+        });
+        let Some(mut cx) = self.context(now, rng) else { return };
+        let Some(request) = expected else {
+            cx.drop(Drop::UnexpectedResponse);
+            return cx.tables.insert(sa);
+        };
+        follow(&mut sa, datagram, &mut tx);
+        sa.live.last_heard = now;
+        if request.continuation != Continuation::Liveness {
+            tx.touch(id);
+        }
+        let fate = match opened {
+            Ok(payloads) => {
+                let contents = Contents::sort(payloads);
+                complete(&mut cx, &mut sa, request.continuation, &contents, &mut tx)
+            }
+            Err(_) => Fate::Close(CloseReason::ProtocolViolation("content of a response")),
+        };
+        match fate {
+            Fate::Keep => cx.tables.insert(sa),
+            Fate::Close(reason) => cx.end_sa(sa, reason, &mut tx),
+        }
+        self.commit(tx);
+    }
+}
+
+/// A peer behind a NAT is followed to the address of its latest authentic, fresh message (RFC 7296
+/// section 2.23).
+fn follow(sa: &mut IkeSa, datagram: &Datagram, tx: &mut Transaction) {
+    let moved = sa.addresses.remote != datagram.remote || sa.addresses.local != datagram.local;
+    if !moved || !sa.addresses.remote_nat {
+        return;
+    }
+    (sa.addresses.local, sa.addresses.remote) = (datagram.local, datagram.remote);
+    let (ike, endpoints) = (sa.about.family, endpoints(&sa.addresses));
+    tx.effects.push(Output::Endpoints { ike, endpoints });
+    tx.touch(sa.id());
+}
+
+fn answer(
+    cx: &mut crate::context::Context<'_>,
+    sa: &mut IkeSa,
+    exchange: ExchangeType,
+    opened: Opened,
+    tx: &mut Transaction,
+) -> Reply {
+    let fatal = || {
+        let fate = Fate::Close(CloseReason::ProtocolViolation("content of a request"));
+        Reply { fate, ..Reply::error(NotifyType::INVALID_SYNTAX) }
+    };
+    let contents = match opened {
+        Ok(payloads) => Contents::sort(payloads),
+        Err(error @ ParseError::Critical(_)) => {
+            return Reply::new(vec![Payload::Notify(ike_auth::refusal(error))]);
+        }
+        Err(_) => return fatal(),
+    };
+    note_window(sa, &contents);
+    match exchange {
+        ExchangeType::CreateChildSa => create_child_sa::respond(cx, sa, &contents, tx),
+        ExchangeType::Informational => informational::respond(cx, sa, &contents, tx),
+        _ => fatal(),
+    }
+}
+
+/// SET_WINDOW_SIZE (RFC 7296 section 2.3): noted, though we never need more than 1.
+fn note_window(sa: &mut IkeSa, contents: &Contents) {
+    let notify = contents.notify(NotifyType::SET_WINDOW_SIZE);
+    if let Some(Ok(size)) = notify.map(|notify| <[u8; 4]>::try_from(notify.data.as_slice())) {
+        sa.window.peer_window = u32::from_be_bytes(size).max(sa.window.peer_window);
+    }
+}
+
+fn complete(
+    cx: &mut crate::context::Context<'_>,
+    sa: &mut IkeSa,
+    continuation: Continuation,
+    contents: &Contents,
+    tx: &mut Transaction,
+) -> Fate {
+    note_window(sa, contents);
+    if contents.has(NotifyType::INVALID_SYNTAX) {
+        let reason = CloseReason::PeerRefused(NotifyType::INVALID_SYNTAX);
+        return Fate::Close(reason);
+    }
+    match continuation {
+        Continuation::CreateChild(create) => {
+            create_child_sa::complete(cx, sa, *create, contents, tx)
+        }
+        Continuation::RekeyIke(rekey) => rekey_ike::complete(cx, sa, *rekey, contents, tx),
+        other => informational::complete(cx, sa, &other, tx),
+    }
+}

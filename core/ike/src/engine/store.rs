@@ -1,0 +1,144 @@
+//! Writes: what is asked to be stored, and what follows when it is, or is not.
+
+use crate::engine::Engine;
+use crate::ledger::Transaction;
+use crate::output::{Change, CloseReason, Event, Output, Stored, Ticket};
+use crate::retransmit::Retransmission;
+use crate::snapshot;
+use std::collections::BTreeSet;
+use vipsec_crypto::Random;
+use vipsec_wire::id::IkeSaId;
+use vipsec_wire::time::Timestamp;
+
+impl Engine {
+    /// Asks for the changes of a step to be written, and holds what depends on it; a step without
+    /// changes takes effect at once.
+    pub(super) fn commit(&mut self, mut tx: Transaction) {
+        for id in core::mem::take(&mut tx.touched) {
+            self.gather(id, &mut tx);
+        }
+        if tx.is_empty() {
+            let (effects, pending) = tx.finish(None);
+            self.outbox.outputs.extend(effects);
+            return self.say(pending.events);
+        }
+        let ticket = self.ledger.issue();
+        let (new_sa, changes) = (tx.new_sa, core::mem::take(&mut tx.changes));
+        let (effects, pending) = tx.finish(Some(ticket));
+        for id in &pending.sas {
+            if let Some(sa) = self.tables.get_mut(*id) {
+                sa.live.pending = Some(ticket);
+            }
+        }
+        self.outbox.outputs.push_back(Output::Persist { ticket, new_sa, changes });
+        self.outbox.outputs.extend(effects);
+        self.ledger.enter(ticket, pending);
+    }
+
+    /// Adds the changing part of an SA to what is written; all of it, if it is not in the store.
+    fn gather(&self, id: IkeSaId, tx: &mut Transaction) {
+        let Some(sa) = self.tables.get(id) else { return };
+        if sa.live.unprotected {
+            tx.new_sa = true;
+            let known = |change: &Change| matches!(change, Change::IkeConstant(c) if c.id == id);
+            if !tx.changes.iter().any(known) {
+                let constant = snapshot::constant(self.config.vip, &sa.about);
+                tx.changes.push(Change::IkeConstant(Box::new(constant)));
+            }
+            for child in sa.children.iter().filter_map(|link| self.tables.child(link.spi)) {
+                let constant = snapshot::child_constant(&child.sa);
+                tx.changes.push(Change::ChildConstant(Box::new(constant)));
+            }
+        }
+        let state = Box::new(snapshot::mutable(sa));
+        tx.changes.push(Change::IkeMutable { id, state });
+    }
+
+    fn say(&mut self, events: Vec<Event>) {
+        self.outbox.outputs.extend(events.into_iter().map(Output::Event));
+    }
+
+    /// The store has answered a [`Output::Persist`].
+    pub fn handle_stored(
+        &mut self,
+        now: Timestamp,
+        ticket: Ticket,
+        outcome: Stored,
+        rng: &mut dyn Random,
+    ) {
+        let Some(pending) = self.ledger.settle(ticket) else {
+            return self.repaired(ticket, outcome);
+        };
+        let sas = pending.sas.clone();
+        match outcome {
+            Stored::Refused => self.roll_back(now, pending.undo),
+            Stored::Confirmed | Stored::Unprotected => {
+                for id in &sas {
+                    self.stored(now, *id, outcome == Stored::Unprotected);
+                }
+                self.say(pending.events);
+                if outcome == Stored::Unprotected {
+                    self.ledger.remember_unprotected(ticket, sas.clone());
+                }
+            }
+        }
+        self.resume(now, &sas, rng);
+    }
+
+    fn repaired(&mut self, ticket: Ticket, outcome: Stored) {
+        if outcome == Stored::Confirmed {
+            for id in self.ledger.repaired(ticket) {
+                if let Some(sa) = self.tables.get_mut(id) {
+                    sa.live.unprotected = false;
+                }
+            }
+        }
+    }
+
+    /// A write about an SA is done: what waited for it has left by now.
+    fn stored(&mut self, now: Timestamp, id: IkeSaId, unprotected: bool) {
+        let Some(sa) = self.tables.get_mut(id) else { return };
+        sa.live.pending = None;
+        sa.live.unprotected = unprotected;
+        if let Some(request) = &mut sa.outstanding
+            && request.retransmission.is_none()
+        {
+            request.retransmission = Some(Retransmission::begin(now, &self.config.retransmit));
+        }
+    }
+
+    /// What came for these SAs meanwhile, and what they wanted to do.
+    fn resume(&mut self, now: Timestamp, sas: &BTreeSet<IkeSaId>, rng: &mut dyn Random) {
+        for id in sas {
+            let deferred =
+                self.tables.get_mut(*id).map(|sa| core::mem::take(&mut sa.live.deferred));
+            for datagram in deferred.into_iter().flatten() {
+                self.receive(now, datagram, rng);
+            }
+            self.settle(now, *id, rng);
+        }
+    }
+
+    /// Takes back what was not written. A new SA is gone with it; an old one stands where it stood,
+    /// and the peer's repetition finds it so.
+    pub(super) fn roll_back(&mut self, now: Timestamp, undo: Vec<Change>) {
+        for change in undo {
+            if let Change::IkeGone(id) = &change
+                && let Some(sa) = self.tables.get(*id)
+            {
+                let (id, connection) = (sa.id(), sa.about.connection.clone());
+                let reason = CloseReason::NotStored;
+                self.say(vec![Event::Closed { id, connection, reason }]);
+            }
+            let id = match &change {
+                Change::IkeMutable { id, .. } => Some(*id),
+                _ => None,
+            };
+            // What is taken back was made of live values, so it can be made live again.
+            let _ = self.restore(now, change, false);
+            if let Some(sa) = id.and_then(|id| self.tables.get_mut(id)) {
+                sa.live.not_before = now + core::time::Duration::from_secs(1);
+            }
+        }
+    }
+}

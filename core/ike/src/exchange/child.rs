@@ -1,0 +1,303 @@
+//! Negotiation of a Child SA, the same in IKE_AUTH and CREATE_CHILD_SA and for new and rekeyed ones
+//! (RFC 7296 sections 1.3, 2.9 and 2.17): offering, choosing, accepting, and making the SA.
+
+use crate::config::{Child as ChildConfig, ChildLifetime, Connection};
+use crate::context::Context;
+use crate::exchange::contents::{Contents, notify};
+use crate::keys::{ChildMaterial, DeriveError, Nonces, derive_child};
+use crate::proposals::{
+    Choice, EspAlgorithms, EspProposal, KeyExchangeUse, accept_esp, choose_esp, offer_esp,
+};
+use crate::sa::{IkeSa, endpoints};
+use crate::selectors::{Dynamic, is_narrowed, narrow, resolve};
+use crate::snapshot::cipher;
+use core::net::IpAddr;
+use vipsec_crypto::Secret;
+use vipsec_esp::{ChildSa, HalfKeys, Lifetime, Limits, Mode};
+use vipsec_wire::id::{Epoch, EspSpi};
+use vipsec_wire::ike::{Esn, Group, NotifyType, Payload, Side, TrafficSelector, TrafficSelectors};
+use vipsec_wire::record::v1::{ChildOffer, IkeAddresses};
+
+/// What `dynamic` means on both sides.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Sides<'a> {
+    pub(crate) local: Dynamic<'a>,
+    pub(crate) remote: Dynamic<'a>,
+}
+
+/// The addresses that stand behind [`Sides`] of an established IKE SA.
+pub(crate) struct Behind {
+    local: Vec<IpAddr>,
+    remote: Vec<IpAddr>,
+}
+
+impl Behind {
+    pub(crate) fn of(sa: &IkeSa) -> Behind {
+        Behind::new(&sa.addresses, &sa.about.obtained, &sa.about.assigned)
+    }
+
+    pub(crate) fn new(
+        addresses: &IkeAddresses,
+        obtained: &[IpAddr],
+        assigned: &[IpAddr],
+    ) -> Behind {
+        let or = |given: &[IpAddr], outer: IpAddr| match given {
+            [] => vec![outer],
+            given => given.to_vec(),
+        };
+        Behind {
+            local: or(obtained, addresses.local.ip()),
+            remote: or(assigned, addresses.remote.ip()),
+        }
+    }
+
+    pub(crate) fn sides(&self) -> Sides<'_> {
+        Sides { local: Dynamic::Addresses(&self.local), remote: Dynamic::Addresses(&self.remote) }
+    }
+}
+
+/// What we ask for.
+pub(crate) fn offer(
+    child: &ChildConfig,
+    sides: Sides<'_>,
+    spi: EspSpi,
+    key_exchange: KeyExchangeUse,
+    fallback_group: Group,
+) -> ChildOffer {
+    let proposals = &child.proposals;
+    ChildOffer {
+        child: child.name.clone(),
+        spi,
+        proposals: offer_esp(proposals, spi.0.to_be_bytes(), key_exchange, fallback_group),
+        local: resolve(&child.local, sides.local),
+        remote: resolve(&child.remote, sides.remote),
+        transport: child.mode == Mode::Transport,
+    }
+}
+
+/// The selectors of both sides as payloads. `initiator`: we are the initiator of the exchange.
+fn selector_payloads(
+    local: &[TrafficSelector],
+    remote: &[TrafficSelector],
+    initiator: bool,
+) -> [Payload; 2] {
+    let payload = |side, selectors: &[TrafficSelector]| {
+        Payload::TrafficSelectors(TrafficSelectors { side, selectors: selectors.to_vec() })
+    };
+    let (of_initiator, of_responder) = if initiator { (local, remote) } else { (remote, local) };
+    [payload(Side::Initiator, of_initiator), payload(Side::Responder, of_responder)]
+}
+
+/// The payloads of an offer without those of the key exchange: SA first, then selectors and mode.
+pub(crate) fn offer_payloads(offer: &ChildOffer) -> (Payload, Vec<Payload>) {
+    let mut rest = selector_payloads(&offer.local, &offer.remote, true).to_vec();
+    if offer.transport {
+        rest.push(notify(NotifyType::USE_TRANSPORT_MODE));
+    }
+    (Payload::SecurityAssociation(offer.proposals.clone()), rest)
+}
+
+/// What was agreed on, by either role.
+#[derive(Debug)]
+pub(crate) struct Agreed {
+    pub(crate) child: String,
+    pub(crate) algorithms: EspAlgorithms,
+    pub(crate) spi_in: EspSpi,
+    pub(crate) spi_out: EspSpi,
+    pub(crate) local: Vec<TrafficSelector>,
+    pub(crate) remote: Vec<TrafficSelector>,
+    pub(crate) transport: bool,
+}
+
+/// A choice from a peer's offer and the payloads that answer it.
+pub(crate) struct Chosen {
+    pub(crate) agreed: Agreed,
+    choice: Choice<EspAlgorithms>,
+}
+
+impl Chosen {
+    /// SA first, then selectors and mode.
+    pub(crate) fn payloads(&self) -> (Payload, Vec<Payload>) {
+        let sa = self.choice.answer(&self.agreed.spi_in.0.to_be_bytes());
+        let selectors = selector_payloads(&self.agreed.local, &self.agreed.remote, false);
+        let mut rest = selectors.to_vec();
+        if self.agreed.transport {
+            rest.push(notify(NotifyType::USE_TRANSPORT_MODE));
+        }
+        (Payload::SecurityAssociation(sa), rest)
+    }
+}
+
+/// Chooses from a peer's offer. `only`: the child that it has to be, for a rekey.
+pub(crate) fn choose(
+    cx: &mut Context<'_>,
+    connection: &Connection,
+    sides: Sides<'_>,
+    contents: &Contents,
+    key_exchange: KeyExchangeUse,
+    only: Option<&str>,
+) -> Result<Chosen, NotifyType> {
+    let offer = contents.security_association.as_ref().ok_or(NotifyType::INVALID_SYNTAX)?;
+    let asked_transport = contents.has(NotifyType::USE_TRANSPORT_MODE);
+    let mut error = NotifyType::TS_UNACCEPTABLE;
+    for child in connection.children.iter().filter(|c| only.is_none_or(|name| c.name == name)) {
+        let transport = child.mode == Mode::Transport;
+        if transport && !asked_transport {
+            continue;
+        }
+        let local = narrow(&resolve(&child.local, sides.local), &contents.responder_selectors);
+        let remote = narrow(&resolve(&child.remote, sides.remote), &contents.initiator_selectors);
+        if local.is_empty() || remote.is_empty() {
+            continue;
+        }
+        let Some(choice) = choose_esp(&child.proposals, offer, key_exchange) else {
+            error = NotifyType::NO_PROPOSAL_CHOSEN;
+            continue;
+        };
+        let agreed = Agreed {
+            child: child.name.clone(),
+            algorithms: choice.algorithms,
+            spi_in: cx.tables.draw_esp_spi(cx.rng),
+            spi_out: esp_spi(&choice.peer_spi).ok_or(NotifyType::INVALID_SYNTAX)?,
+            local,
+            remote,
+            transport,
+        };
+        return Ok(Chosen { agreed, choice });
+    }
+    Err(error)
+}
+
+fn esp_spi(bytes: &[u8]) -> Option<EspSpi> {
+    let spi = u32::from_be_bytes(bytes.try_into().ok()?);
+    (spi > 255).then_some(EspSpi(spi))
+}
+
+/// Reads the answer to an offer of ours; `None` when it does not keep to the offer, or declines the
+/// mode that is configured.
+pub(crate) fn accept(offer: &ChildOffer, contents: &Contents) -> Option<Agreed> {
+    let answer = contents.security_association.as_ref()?;
+    let (algorithms, spi) = accept_esp(&offer.proposals, answer)?;
+    let (local, remote) = (&contents.initiator_selectors, &contents.responder_selectors);
+    let transport = contents.has(NotifyType::USE_TRANSPORT_MODE);
+    let narrowed = is_narrowed(local, &offer.local) && is_narrowed(remote, &offer.remote);
+    (narrowed && transport == offer.transport).then_some(Agreed {
+        child: offer.child.clone(),
+        algorithms,
+        spi_in: offer.spi,
+        spi_out: esp_spi(&spi)?,
+        local: local.clone(),
+        remote: remote.clone(),
+        transport,
+    })
+}
+
+/// What the keys of a Child SA are made of.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Ingredients<'a> {
+    pub(crate) nonces: Nonces<'a>,
+    pub(crate) shared: Option<&'a Secret>,
+    /// We are the initiator of the exchange.
+    pub(crate) initiator: bool,
+    /// The epoch in which our nonce was drawn.
+    pub(crate) born: Epoch,
+}
+
+/// Makes the Child SA that was agreed on.
+pub(crate) fn make(
+    cx: &mut Context<'_>,
+    sa: &IkeSa,
+    agreed: Agreed,
+    ingredients: Ingredients<'_>,
+) -> Result<ChildSa, DeriveError> {
+    let about = &sa.about;
+    let parent = (&about.algorithms, &about.keys);
+    let algorithms = &agreed.algorithms;
+    let Ingredients { nonces, shared, initiator, born } = ingredients;
+    let material = derive_child(parent, algorithms, shared, nonces)?;
+    let cipher = cipher(algorithms.encryption, algorithms.integrity);
+    let (inbound, outbound) = split(material, agreed.spi_in, agreed.spi_out, initiator);
+    let config = cx.connection(&about.connection).and_then(|c| c.child(&agreed.child));
+    let replay_window = config.map_or(1024, |child| child.replay_window);
+    let lifetime = config.map_or_else(ChildLifetime::default, |child| child.lifetime);
+    Ok(ChildSa {
+        vip: cx.config.vip,
+        ike: about.family,
+        connection: about.connection.clone(),
+        child: agreed.child,
+        inbound,
+        outbound,
+        cipher: cipher.ok_or(DeriveError::Unsupported)?,
+        mode: if agreed.transport { Mode::Transport } else { Mode::Tunnel },
+        esn: algorithms.esn == Esn::Yes,
+        replay_window,
+        local: agreed.local,
+        remote: agreed.remote,
+        born,
+        created: cx.now,
+        lifetime: draw_lifetime(cx, &lifetime),
+        endpoints: endpoints(&sa.addresses),
+    })
+}
+
+fn split(
+    material: ChildMaterial,
+    spi_in: EspSpi,
+    spi_out: EspSpi,
+    initiator: bool,
+) -> (HalfKeys, HalfKeys) {
+    let (spi_of_initiator, spi_of_responder) =
+        if initiator { (spi_out, spi_in) } else { (spi_in, spi_out) };
+    let from_initiator = HalfKeys {
+        spi: spi_of_initiator,
+        encryption: material.initiator_encryption,
+        integrity: material.initiator_integrity,
+    };
+    let from_responder = HalfKeys {
+        spi: spi_of_responder,
+        encryption: material.responder_encryption,
+        integrity: material.responder_integrity,
+    };
+    match initiator {
+        true => (from_responder, from_initiator),
+        false => (from_initiator, from_responder),
+    }
+}
+
+/// Soft limits with jitter, hard limits a tenth above what is configured.
+fn draw_lifetime(cx: &mut Context<'_>, configured: &ChildLifetime) -> Lifetime {
+    let percent = u64::from(configured.jitter_percent.min(50));
+    let mut soft = |limit: Option<u64>| {
+        limit.map(|limit| limit - cx.jitter(limit.saturating_mul(percent) / 100 + 1))
+    };
+    let soft = Limits {
+        bytes: soft(configured.rekey_bytes),
+        packets: soft(configured.rekey_packets),
+        seconds: soft(configured.rekey_s),
+    };
+    let hard = |limit: Option<u64>| limit.map(|limit| limit.saturating_add(limit / 10));
+    let hard = Limits {
+        bytes: hard(configured.rekey_bytes),
+        packets: hard(configured.rekey_packets),
+        seconds: hard(configured.rekey_s),
+    };
+    let reserve = Lifetime::TAKEOVER_RESERVE;
+    let jitter = u32::try_from(cx.jitter(u64::from(reserve))).unwrap_or(0);
+    Lifetime { soft, hard, takeover_reserve: reserve + jitter }
+}
+
+/// The configuration of a Child SA that is in use: by its name, or, when there is none of that name
+/// any more, made of the SA itself.
+pub(crate) fn config_of(cx: &Context<'_>, current: &ChildSa) -> ChildConfig {
+    let config = cx.connection(&current.connection).and_then(|c| c.child(&current.child));
+    config.cloned().unwrap_or_else(|| {
+        let fixed = |selectors: &[TrafficSelector]| {
+            selectors.iter().map(|s| crate::config::Selector::Fixed(*s)).collect()
+        };
+        let mut child =
+            ChildConfig::new(&current.child, fixed(&current.local), fixed(&current.remote));
+        child.mode = current.mode;
+        child.proposals = EspProposal::usual();
+        child
+    })
+}

@@ -1,0 +1,83 @@
+//! The payloads of a message, sorted by what they are.
+
+use vipsec_wire::ike::{
+    Auth, Configuration, Delete, Identity, KeyExchange, Notify, NotifyType, Payload,
+    SecurityAssociation, Side, TrafficSelector,
+};
+
+/// The payloads of one message; of those that may stand only once, the first.
+#[derive(Debug, Default)]
+pub(crate) struct Contents {
+    pub(crate) security_association: Option<SecurityAssociation>,
+    pub(crate) key_exchange: Option<KeyExchange>,
+    pub(crate) nonce: Option<Vec<u8>>,
+    pub(crate) initiator_identity: Option<Identity>,
+    pub(crate) responder_identity: Option<Identity>,
+    pub(crate) auth: Option<Auth>,
+    pub(crate) configuration: Option<Configuration>,
+    pub(crate) initiator_selectors: Vec<TrafficSelector>,
+    pub(crate) responder_selectors: Vec<TrafficSelector>,
+    pub(crate) notifies: Vec<Notify>,
+    pub(crate) deletes: Vec<Delete>,
+}
+
+fn first<T>(place: &mut Option<T>, value: T) {
+    if place.is_none() {
+        *place = Some(value);
+    }
+}
+
+impl Contents {
+    /// Sorts the payloads. Those that are not understood yet (certificates, EAP) are left out.
+    pub(crate) fn sort(payloads: Vec<Payload>) -> Contents {
+        let mut contents = Contents::default();
+        for payload in payloads {
+            contents.add(payload);
+        }
+        contents
+    }
+
+    fn add(&mut self, payload: Payload) {
+        match payload {
+            Payload::SecurityAssociation(sa) => first(&mut self.security_association, sa),
+            Payload::KeyExchange(exchange) => first(&mut self.key_exchange, exchange),
+            Payload::Nonce(nonce) => first(&mut self.nonce, nonce.0),
+            Payload::Identification(id) => match id.side {
+                Side::Initiator => first(&mut self.initiator_identity, id.identity),
+                Side::Responder => first(&mut self.responder_identity, id.identity),
+            },
+            Payload::Auth(auth) => first(&mut self.auth, auth),
+            Payload::Configuration(cp) => first(&mut self.configuration, cp),
+            Payload::TrafficSelectors(selectors) => match selectors.side {
+                Side::Initiator => self.initiator_selectors.extend(selectors.selectors),
+                Side::Responder => self.responder_selectors.extend(selectors.selectors),
+            },
+            Payload::Notify(notify) => self.notifies.push(notify),
+            Payload::Delete(delete) => self.deletes.push(delete),
+            Payload::Certificate(_)
+            | Payload::CertificateRequest(_)
+            | Payload::Vendor(_)
+            | Payload::Eap(_) => {}
+        }
+    }
+
+    /// The notification of a type.
+    pub(crate) fn notify(&self, kind: NotifyType) -> Option<&Notify> {
+        self.notifies.iter().find(|notify| notify.kind == kind)
+    }
+
+    /// Whether there is a notification of a type.
+    pub(crate) fn has(&self, kind: NotifyType) -> bool {
+        self.notify(kind).is_some()
+    }
+
+    /// The first error notification.
+    pub(crate) fn error(&self) -> Option<&Notify> {
+        self.notifies.iter().find(|notify| notify.kind.is_error())
+    }
+}
+
+/// A notification without data.
+pub(crate) fn notify(kind: NotifyType) -> Payload {
+    Payload::Notify(Notify::new(kind, Vec::new()))
+}

@@ -1,0 +1,290 @@
+//! CREATE_CHILD_SA (RFC 7296 section 1.3), both roles: what rekeys and new Child SAs have in common,
+//! and the new Child SA itself. Rekeys are in files of their own. IKE_FOLLOWUP_KE (RFC 9370) will
+//! continue from here.
+
+use crate::config::Child as ChildConfig;
+use crate::context::Context;
+use crate::exchange::child::{self, Behind, Ingredients};
+use crate::exchange::contents::Contents;
+use crate::exchange::ike_auth::add_child;
+use crate::exchange::{Fate, Reply, Request, rekey_child, rekey_ike, wanted_group};
+use crate::keys::{Nonces, agree, draw_nonce, draw_private};
+use crate::ledger::Transaction;
+use crate::output::Event;
+use crate::proposals::{KeyExchangeUse, first_group, offers_group};
+use crate::sa::IkeSa;
+use core::time::Duration;
+use vipsec_crypto::Secret;
+use vipsec_esp::ChildSa;
+use vipsec_wire::id::EspSpi;
+use vipsec_wire::ike::{
+    Group, KeyExchange, Nonce, Notify, NotifyType, Payload, Protocol, SecurityAssociation,
+};
+use vipsec_wire::record::v1::{ChildPhase, Continuation, CreateChild, IkePhase, PrivateValue};
+
+/// Least time before something that the peer could not do just now is asked again; up to as much
+/// again is added at random (RFC 7296 section 2.25).
+const TEMPORARY_WAIT: Duration = Duration::from_secs(3);
+/// The same for what the peer will probably go on refusing.
+const REFUSED_WAIT: Duration = Duration::from_secs(60);
+
+/// The request for a new Child SA of the configured child `name`.
+pub(crate) fn request(cx: &mut Context<'_>, sa: &mut IkeSa, name: &str) -> Option<Request> {
+    let config = cx.connection(&sa.about.connection)?.child(name)?;
+    ask(cx, sa, config, None)
+}
+
+/// The request for a Child SA; `rekeys`: in place of which.
+pub(crate) fn ask(
+    cx: &mut Context<'_>,
+    sa: &mut IkeSa,
+    config: &ChildConfig,
+    rekeys: Option<EspSpi>,
+) -> Option<Request> {
+    let allowed = KeyExchangeUse::Allowed { sent: Group::None };
+    let preferred = sa.live.preferred_group.take();
+    let fallback = preferred.unwrap_or(sa.about.algorithms.group);
+    let behind = Behind::of(sa);
+    let spi = cx.tables.draw_esp_spi(cx.rng);
+    let offer = child::offer(config, behind.sides(), spi, allowed, fallback);
+    let (first, rest) = child::offer_payloads(&offer);
+    let nonce = draw_nonce(cx.rng);
+    let group = preferred.filter(|group| offers_group(&offer.proposals, *group));
+    let drawn = match group.or_else(|| first_group(&offer.proposals)) {
+        Some(group) => Some(draw_private(group, cx.rng).ok()?),
+        None => None,
+    };
+    let mut payloads = Vec::new();
+    payloads.extend(rekeys.map(rekey_child::notification));
+    payloads.extend([first, Payload::Nonce(Nonce(nonce.clone()))]);
+    let private = drawn.map(|(private, public)| {
+        payloads.push(key_exchange(&private, public));
+        private
+    });
+    payloads.extend(rest);
+    let born = cx.epoch;
+    let create = CreateChild { offer, rekeys, nonce, private, born, collision: None };
+    Some(Request { payloads, continuation: Continuation::CreateChild(Box::new(create)) })
+}
+
+pub(crate) fn key_exchange(private: &PrivateValue, public: Vec<u8>) -> Payload {
+    Payload::KeyExchange(KeyExchange { group: private.group, public })
+}
+
+/// Answers a request of any of the three kinds.
+pub(crate) fn respond(
+    cx: &mut Context<'_>,
+    sa: &mut IkeSa,
+    contents: &Contents,
+    tx: &mut Transaction,
+) -> Reply {
+    let Some(offer) = &contents.security_association else {
+        return Reply::error(NotifyType::INVALID_SYNTAX);
+    };
+    if sa.is_closing() || sa.phase != IkePhase::Established {
+        return Reply::error(NotifyType::TEMPORARY_FAILURE);
+    }
+    if is_for_ike(offer) {
+        return rekey_ike::respond(cx, sa, contents, tx);
+    }
+    // RFC 7296 section 2.25.2: nothing is added to an IKE SA that is being replaced.
+    if rekey_ike::is_under_way(sa) {
+        return Reply::error(NotifyType::TEMPORARY_FAILURE);
+    }
+    if let Some(notify) = contents.notify(NotifyType::REKEY_SA) {
+        return rekey_child::respond(cx, sa, contents, notify, tx);
+    }
+    match answer(cx, sa, contents, None) {
+        Ok(answer) => {
+            add_child(cx, sa, answer.child, ChildPhase::Active, true, None, tx);
+            Reply::new(answer.payloads)
+        }
+        Err(reply) => {
+            report_refusal(sa, &reply, tx);
+            reply
+        }
+    }
+}
+
+fn report_refusal(sa: &IkeSa, reply: &Reply, tx: &mut Transaction) {
+    if let Some(Payload::Notify(notify)) = reply.payloads.first() {
+        tx.events.push(Event::ChildFailed { ike: sa.id(), child: None, error: notify.kind });
+    }
+}
+
+fn is_for_ike(offer: &SecurityAssociation) -> bool {
+    offer.proposals.first().is_some_and(|proposal| proposal.protocol == Protocol::Ike)
+}
+
+/// A Child SA that a peer's request has led to.
+pub(crate) struct Answer {
+    pub(crate) child: ChildSa,
+    pub(crate) payloads: Vec<Payload>,
+    /// The lower of the two nonces.
+    pub(crate) lower_nonce: Vec<u8>,
+}
+
+/// Makes the Child SA that a peer asks for, or the error that answers it.
+pub(crate) fn answer(
+    cx: &mut Context<'_>,
+    sa: &IkeSa,
+    contents: &Contents,
+    only: Option<&str>,
+) -> Result<Answer, Reply> {
+    let refuse = |kind| Err(Reply::error(kind));
+    let Some(nonce_i) = &contents.nonce else {
+        return refuse(NotifyType::INVALID_SYNTAX);
+    };
+    if sa.children.len() >= cx.config.limits.children_max {
+        return refuse(NotifyType::NO_ADDITIONAL_SAS);
+    }
+    let Some(connection) = cx.connection(&sa.about.connection) else {
+        return refuse(NotifyType::NO_ADDITIONAL_SAS);
+    };
+    let behind = Behind::of(sa);
+    let sent = contents.key_exchange.as_ref().map_or(Group::None, |exchange| exchange.group);
+    let allowed = KeyExchangeUse::Allowed { sent };
+    let chosen = child::choose(cx, connection, behind.sides(), contents, allowed, only)
+        .map_err(Reply::error)?;
+    let exchanged = exchange_keys(cx, chosen.agreed.algorithms.group, contents)?;
+    let nonce_r = draw_nonce(cx.rng);
+    let (first, rest) = chosen.payloads();
+    let mut payloads = vec![first, Payload::Nonce(Nonce(nonce_r.clone()))];
+    let shared = exchanged.map(|(shared, payload)| {
+        payloads.push(payload);
+        shared
+    });
+    payloads.extend(rest);
+    let nonces = Nonces { initiator: nonce_i, responder: &nonce_r };
+    let born = cx.epoch;
+    let ingredients = Ingredients { nonces, shared: shared.as_ref(), initiator: false, born };
+    let child = child::make(cx, sa, chosen.agreed, ingredients);
+    let child = child.map_err(|_| Reply::error(NotifyType::NO_PROPOSAL_CHOSEN))?;
+    Ok(Answer { child, payloads, lower_nonce: nonces.lower().to_vec() })
+}
+
+/// Our half of a key exchange in the group that was chosen, if one was.
+pub(crate) fn exchange_keys(
+    cx: &mut Context<'_>,
+    group: Group,
+    contents: &Contents,
+) -> Result<Option<(Secret, Payload)>, Reply> {
+    if group == Group::None {
+        return Ok(None);
+    }
+    let exchange = contents.key_exchange.as_ref().filter(|sent| sent.group == group);
+    let Some(exchange) = exchange else {
+        return Err(Reply::invalid_group(group));
+    };
+    let syntax = |_| Reply::error(NotifyType::INVALID_SYNTAX);
+    let (private, public) = draw_private(group, cx.rng).map_err(syntax)?;
+    let shared = agree(&private, &exchange.public).map_err(syntax)?;
+    Ok(Some((shared, key_exchange(&private, public))))
+}
+
+/// Handles the response to a request for a new or rekeyed Child SA.
+pub(crate) fn complete(
+    cx: &mut Context<'_>,
+    sa: &mut IkeSa,
+    create: CreateChild,
+    contents: &Contents,
+    tx: &mut Transaction,
+) -> Fate {
+    if contents.security_association.is_none() {
+        let unknown = Notify::new(NotifyType::NO_PROPOSAL_CHOSEN, Vec::new());
+        let error = contents.error().cloned().unwrap_or(unknown);
+        match create.rekeys {
+            Some(old) => rekey_child::refused(cx, sa, &create, old, &error, tx),
+            None => refused(cx, sa, &create, &error, tx),
+        }
+        return Fate::Keep;
+    }
+    match make(cx, sa, &create, contents) {
+        Some((made, lower_nonce)) => match create.rekeys {
+            Some(old) => rekey_child::complete(cx, sa, &create, old, made, &lower_nonce, tx),
+            None => add_child(cx, sa, made, ChildPhase::Active, true, None, tx),
+        },
+        // The peer has an SA that we cannot have: it is told to delete it.
+        None => {
+            sa.live.wanted.delete.insert(create.offer.spi);
+            let error = Notify::new(NotifyType::NO_PROPOSAL_CHOSEN, Vec::new());
+            match create.rekeys {
+                Some(old) => rekey_child::refused(cx, sa, &create, old, &error, tx),
+                None => refused(cx, sa, &create, &error, tx),
+            }
+        }
+    }
+    Fate::Keep
+}
+
+/// The Child SA that a response has led to, and the lower of the two nonces.
+fn make(
+    cx: &mut Context<'_>,
+    sa: &IkeSa,
+    create: &CreateChild,
+    contents: &Contents,
+) -> Option<(ChildSa, Vec<u8>)> {
+    let agreed = child::accept(&create.offer, contents)?;
+    let nonce_r = contents.nonce.as_ref()?;
+    if cx.tables.child(create.offer.spi).is_some() {
+        return None;
+    }
+    let shared = match (agreed.algorithms.group, &create.private) {
+        (Group::None, _) => None,
+        (group, Some(private)) if group == private.group => {
+            let exchange = contents.key_exchange.as_ref().filter(|e| e.group == group)?;
+            Some(agree(private, &exchange.public).ok()?)
+        }
+        _ => return None,
+    };
+    let nonces = Nonces { initiator: &create.nonce, responder: nonce_r };
+    let ingredients =
+        Ingredients { nonces, shared: shared.as_ref(), initiator: true, born: create.born };
+    let made = child::make(cx, sa, agreed, ingredients).ok()?;
+    Some((made, nonces.lower().to_vec()))
+}
+
+/// The peer has refused a new Child SA.
+fn refused(
+    cx: &mut Context<'_>,
+    sa: &mut IkeSa,
+    create: &CreateChild,
+    error: &Notify,
+    tx: &mut Transaction,
+) {
+    let name = create.offer.child.clone();
+    if retry(cx, sa, error, create.private.as_ref(), &create.offer.proposals) {
+        sa.live.wanted.create.insert(name);
+        return;
+    }
+    let child = Some(name);
+    tx.events.push(Event::ChildFailed { ike: sa.id(), child, error: error.kind });
+}
+
+/// Whether a refused request is worth another try: with the group that the peer wants, or later.
+pub(crate) fn retry(
+    cx: &mut Context<'_>,
+    sa: &mut IkeSa,
+    error: &Notify,
+    private: Option<&PrivateValue>,
+    offer: &SecurityAssociation,
+) -> bool {
+    match error.kind {
+        NotifyType::INVALID_KE_PAYLOAD => {
+            let used = private.map_or(Group::None, |private| private.group);
+            let wanted = wanted_group(error).filter(|wanted| *wanted != used);
+            sa.live.preferred_group = wanted.filter(|group| offers_group(offer, *group));
+            sa.live.preferred_group.is_some()
+        }
+        NotifyType::TEMPORARY_FAILURE => {
+            sa.live.not_before = cx.now + TEMPORARY_WAIT + cx.jitter_span(TEMPORARY_WAIT);
+            true
+        }
+        _ => false,
+    }
+}
+
+/// A rekey that was refused for good is tried again only after a long while.
+pub(crate) fn wait_long(cx: &mut Context<'_>, sa: &mut IkeSa) {
+    sa.live.not_before = cx.now + REFUSED_WAIT + cx.jitter_span(REFUSED_WAIT);
+}

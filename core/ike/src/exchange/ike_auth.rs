@@ -1,0 +1,398 @@
+//! IKE_AUTH as responder (RFC 7296 sections 1.2, 2.15 and 2.21.2): a half-open IKE SA becomes an
+//! established one with its first Child SA, or is refused.
+//!
+//! Whatever is wrong with identity, key or AUTH, the answer is the same and costs the same. CERT,
+//! EAP and further rounds will branch off in `authenticate`.
+
+use crate::config::{Connection, Unique};
+use crate::context::Context;
+use crate::error::Drop;
+use crate::exchange::auth::{
+    SignedOctets, choose_connection, local_identity, shared_key, shared_key_auth, verify_shared_key,
+};
+use crate::exchange::child::{self, Behind, Ingredients};
+use crate::exchange::configuration::{self, Granted};
+use crate::exchange::contents::{Contents, notify};
+use crate::half_open::Responder;
+use crate::keys::{Nonces, agree, derive_ike};
+use crate::ledger::Transaction;
+use crate::output::{Change, CloseReason, Event, Output};
+use crate::proposals::KeyExchangeUse;
+use crate::protect::{IvSequence, OpenFailure, Protection};
+use crate::sa::{Datagram, Description, IkeSa};
+use crate::snapshot;
+use crate::window::Window;
+use core::time::Duration;
+use vipsec_wire::ParseError;
+use vipsec_wire::id::IkeSaId;
+use vipsec_wire::ike::{
+    Delete, ExchangeType, Header, Identification, Identity, Message, Notify, NotifyType, Payload,
+    Side,
+};
+use vipsec_wire::record::v1::{ChildLink, ChildPhase, HalfOpenResponder, IkeKeys};
+use vipsec_wire::time::Timestamp;
+
+/// The message ID of the IKE_AUTH.
+const MESSAGE_ID: u32 = 1;
+
+/// A key that nobody has, for peers that there is no key for: their AUTH is computed all the same.
+const NOBODYS_KEY: &[u8] = b"no connection fits this peer";
+
+/// Handles an IKE_AUTH request for the half-open IKE SA `id`. Gives the new SA and what to write.
+pub(crate) fn respond(
+    cx: &mut Context<'_>,
+    id: IkeSaId,
+    datagram: &Datagram,
+    message: &Message,
+) -> Option<(Box<IkeSa>, Transaction)> {
+    let half = cx.tables.half_open.responder(id)?;
+    if let Some((request, answer)) = &half.failed {
+        let repeated = *request == datagram.message;
+        let answer = answer.clone();
+        match repeated {
+            true => cx.transmit(datagram.local, datagram.remote, answer),
+            false => cx.drop(Drop::UnexpectedExchange),
+        }
+        return None;
+    }
+    let opened = match open(half, datagram, message) {
+        Ok(payloads) => Ok(Contents::sort(payloads)),
+        Err(OpenFailure::Content(error)) => Err(refusal(error)),
+        Err(OpenFailure::Unauthentic) => {
+            cx.drop(Drop::Unauthentic);
+            return None;
+        }
+    };
+    let half = cx.tables.half_open.remove_responder(id)?;
+    let established = opened.and_then(|contents| establish(cx, &half, datagram, &contents));
+    match established {
+        Ok(done) => Some(done),
+        Err(error) => {
+            fail(cx, half, datagram, error);
+            None
+        }
+    }
+}
+
+/// The keys, derived when the first IKE_AUTH comes; then the payloads.
+fn open(
+    half: &mut Responder,
+    datagram: &Datagram,
+    message: &Message,
+) -> Result<Vec<Payload>, OpenFailure> {
+    let encrypted = message.encrypted.as_ref().ok_or(OpenFailure::Unauthentic)?;
+    if message.header.message_id != MESSAGE_ID {
+        return Err(OpenFailure::Unauthentic);
+    }
+    if half.keys.is_none() {
+        half.keys = derive(&half.state);
+    }
+    let (protection, _) = half.keys.as_ref().ok_or(OpenFailure::Unauthentic)?;
+    protection.open(&datagram.message, encrypted)
+}
+
+fn derive(state: &HalfOpenResponder) -> Option<(Protection, IkeKeys)> {
+    let shared = agree(&state.private, &state.peer_public).ok()?;
+    let keys = derive_ike(&state.algorithms, &shared, nonces(state), state.spis).ok()?;
+    let protection = Protection::new(&state.algorithms, &keys, false).ok()?;
+    Some((protection, keys))
+}
+
+fn nonces(state: &HalfOpenResponder) -> Nonces<'_> {
+    Nonces { initiator: &state.initiator_nonce, responder: &state.responder_nonce }
+}
+
+/// The error that answers content that cannot be read.
+pub(crate) fn refusal(error: ParseError) -> Notify {
+    match error {
+        ParseError::Critical(kind) => {
+            Notify::new(NotifyType::UNSUPPORTED_CRITICAL_PAYLOAD, vec![kind])
+        }
+        _ => Notify::new(NotifyType::INVALID_SYNTAX, Vec::new()),
+    }
+}
+
+/// Answers with an error; the half-open SA stays only to repeat it.
+fn fail(cx: &mut Context<'_>, half: Responder, datagram: &Datagram, error: Notify) {
+    let id = half.state.id;
+    let header = header(&half.state);
+    let reason = match error.kind {
+        NotifyType::AUTHENTICATION_FAILED => CloseReason::AuthenticationFailed,
+        _ => CloseReason::ProtocolViolation("IKE_AUTH request"),
+    };
+    let mut iv = IvSequence::new(cx.epoch, half.state.born);
+    let sealed = half.keys.as_ref().and_then(|(protection, _)| {
+        protection.seal(&header, &[Payload::Notify(error)], &mut iv, cx.rng).ok()
+    });
+    cx.tables.half_open.insert_responder(half.state);
+    if let (Some(answer), Some(kept)) = (sealed, cx.tables.half_open.responder(id)) {
+        kept.failed = Some((datagram.message.clone(), answer.clone()));
+        cx.transmit(datagram.local, datagram.remote, answer);
+    }
+    cx.event(Event::Failed { id, remote: datagram.remote, reason });
+}
+
+fn header(state: &HalfOpenResponder) -> Header {
+    Header {
+        spis: state.spis,
+        exchange: ExchangeType::IkeAuth,
+        from_initiator: false,
+        response: true,
+        higher_version: false,
+        message_id: MESSAGE_ID,
+    }
+}
+
+/// A peer that has proven who it is.
+struct Authenticated<'a> {
+    connection: &'a Connection,
+    local: Identity,
+    remote: Identity,
+    key: &'a [u8],
+}
+
+fn authenticate<'a>(
+    cx: &Context<'a>,
+    half: &HalfOpenResponder,
+    keys: &IkeKeys,
+    datagram: &Datagram,
+    contents: &Contents,
+) -> Result<Authenticated<'a>, Notify> {
+    let failed = || Notify::new(NotifyType::AUTHENTICATION_FAILED, Vec::new());
+    let missing = || Notify::new(NotifyType::INVALID_SYNTAX, Vec::new());
+    let remote = contents.initiator_identity.as_ref().ok_or_else(missing)?;
+    let auth = contents.auth.as_ref().ok_or_else(failed)?;
+    let wanted = contents.responder_identity.as_ref();
+    let address = datagram.remote.ip();
+    let connection = choose_connection(cx.config, address, remote, wanted, &half.algorithms);
+    let key = connection.and_then(|connection| shared_key(connection, remote));
+    let octets = SignedOctets {
+        message: &half.request,
+        nonce: &half.responder_nonce,
+        identity: remote,
+        initiator: true,
+    };
+    let key_or_none = key.unwrap_or(NOBODYS_KEY);
+    let proven = verify_shared_key(&half.algorithms, keys, key_or_none, octets, auth);
+    match (connection, key, proven) {
+        (Some(connection), Some(key), true) => Ok(Authenticated {
+            connection,
+            local: local_identity(cx.config, connection),
+            remote: remote.clone(),
+            key,
+        }),
+        _ => Err(failed()),
+    }
+}
+
+fn establish(
+    cx: &mut Context<'_>,
+    half: &Responder,
+    datagram: &Datagram,
+    contents: &Contents,
+) -> Result<(Box<IkeSa>, Transaction), Notify> {
+    let internal = || Notify::new(NotifyType::INVALID_SYNTAX, Vec::new());
+    let (_, keys) = half.keys.as_ref().ok_or_else(internal)?;
+    let peer = authenticate(cx, &half.state, keys, datagram, contents)?;
+    let mut tx = Transaction::for_new_sa();
+    replace_others(cx, &peer, contents.has(NotifyType::INITIAL_CONTACT), &mut tx);
+    let asked = contents.configuration.as_ref();
+    let granted = configuration::grant(cx, peer.connection, &peer.remote, asked);
+    let (granted, refused) = match granted {
+        Ok(granted) => (granted, None),
+        Err(error) => (Granted::default(), Some(error)),
+    };
+    let about = describe(cx, &half.state, keys, &peer, &granted);
+    let mut addresses = half.state.addresses;
+    (addresses.local, addresses.remote) = (datagram.local, datagram.remote);
+    let sa = IkeSa::new(about, Window::new(0, MESSAGE_ID + 1), addresses);
+    let mut sa = Box::new(sa.map_err(|_| internal())?);
+    tx.create(&sa);
+    let mut payloads = prove(&half.state, keys, &peer);
+    payloads.extend(granted.reply.map(Payload::Configuration));
+    payloads.extend(match refused {
+        Some(error) => vec![notify(error)],
+        None => first_child(cx, &mut sa, &half.state, peer.connection, contents, &mut tx),
+    });
+    let response =
+        sa.seal(&header(&half.state), &payloads, cx.epoch, cx.rng).map_err(|_| internal())?;
+    sa.window.answered(MESSAGE_ID, response.clone());
+    let constant = snapshot::constant(cx.config.vip, &sa.about);
+    tx.changes.push(Change::IkeConstant(Box::new(constant)));
+    tx.events.insert(0, established_event(&sa));
+    tx.effects.push(Output::Transmit {
+        after: None,
+        local: datagram.local,
+        remote: datagram.remote,
+        message: response,
+    });
+    Ok((sa, tx))
+}
+
+/// What is said when an IKE SA comes up.
+pub(crate) fn established_event(sa: &IkeSa) -> Event {
+    Event::Established {
+        id: sa.id(),
+        connection: sa.about.connection.clone(),
+        remote_identity: sa.about.remote_identity.clone(),
+        remote: sa.addresses.remote,
+        initiator: sa.about.initiator,
+    }
+}
+
+/// IDr and AUTH.
+fn prove(half: &HalfOpenResponder, keys: &IkeKeys, peer: &Authenticated<'_>) -> Vec<Payload> {
+    let octets = SignedOctets {
+        message: &half.response,
+        nonce: &half.initiator_nonce,
+        identity: &peer.local,
+        initiator: false,
+    };
+    let auth = shared_key_auth(&half.algorithms, keys, peer.key, octets);
+    let identity = Identification { side: Side::Responder, identity: peer.local.clone() };
+    vec![Payload::Identification(identity), Payload::Auth(auth)]
+}
+
+/// When an IKE SA made now is to be rekeyed, and when it must be gone.
+pub(crate) fn draw_lifetime(
+    cx: &mut Context<'_>,
+    connection: Option<&Connection>,
+) -> (Timestamp, Timestamp) {
+    let lifetime = connection.map(|connection| connection.lifetime).unwrap_or_default();
+    if lifetime.rekey_s == 0 {
+        return (Timestamp(u64::MAX), Timestamp(u64::MAX));
+    }
+    let seconds = |s: u32| Duration::from_secs(u64::from(s));
+    let jitter = cx.jitter_span(seconds(lifetime.jitter_s.min(lifetime.rekey_s)));
+    let rekey = seconds(lifetime.rekey_s).saturating_sub(jitter);
+    let hard = seconds(lifetime.rekey_s.saturating_add(lifetime.over_s));
+    (cx.now + rekey, cx.now + hard)
+}
+
+fn describe(
+    cx: &mut Context<'_>,
+    half: &HalfOpenResponder,
+    keys: &IkeKeys,
+    peer: &Authenticated<'_>,
+    granted: &Granted,
+) -> Description {
+    let (rekey_at, expires_at) = draw_lifetime(cx, Some(peer.connection));
+    Description {
+        id: half.id,
+        family: half.id,
+        spis: half.spis,
+        initiator: false,
+        connection: peer.connection.name.clone(),
+        local_identity: peer.local.clone(),
+        remote_identity: peer.remote.clone(),
+        algorithms: half.algorithms,
+        keys: keys.clone(),
+        born: half.born,
+        created: cx.now,
+        authenticated: cx.now,
+        rekey_at,
+        expires_at,
+        assigned: granted.addresses.clone(),
+        obtained: Vec::new(),
+    }
+}
+
+/// Older IKE SAs between the same identities end (RFC 7296 section 2.4). A peer that has not said
+/// that it knows of none may still have them, so it is told, once and without waiting.
+fn replace_others(
+    cx: &mut Context<'_>,
+    peer: &Authenticated<'_>,
+    initial_contact: bool,
+    tx: &mut Transaction,
+) {
+    if peer.connection.unique == Unique::Never {
+        return;
+    }
+    for id in cx.tables.between(&peer.local, &peer.remote) {
+        let Some(mut old) = cx.tables.take(id) else {
+            continue;
+        };
+        if old.live.pending.is_some() {
+            // It ends with the next one: its present state is on its way to the store.
+            old.live.wanted.close = Some(CloseReason::Replaced);
+            cx.tables.insert(old);
+            continue;
+        }
+        if !initial_contact {
+            let id = old.window.next_request;
+            let header = old.header(ExchangeType::Informational, id, false);
+            let delete = [Payload::Delete(Delete::Ike)];
+            if let Ok(message) = old.seal(&header, &delete, cx.epoch, cx.rng) {
+                let (local, remote) = (old.addresses.local, old.addresses.remote);
+                tx.effects.push(Output::Transmit { after: None, local, remote, message });
+            }
+        }
+        cx.end_sa(old, CloseReason::Replaced, tx);
+    }
+}
+
+/// The first Child SA, or the error that stands in its place while the IKE SA goes on (RFC 7296
+/// section 1.2).
+fn first_child(
+    cx: &mut Context<'_>,
+    sa: &mut IkeSa,
+    half: &HalfOpenResponder,
+    connection: &Connection,
+    contents: &Contents,
+    tx: &mut Transaction,
+) -> Vec<Payload> {
+    if contents.security_association.is_none() {
+        return Vec::new();
+    }
+    let behind = Behind::of(sa);
+    let never = KeyExchangeUse::Never;
+    let made =
+        child::choose(cx, connection, behind.sides(), contents, never, None).and_then(|chosen| {
+            let (first, rest) = chosen.payloads();
+            let ingredients = Ingredients {
+                nonces: nonces(half),
+                shared: None,
+                initiator: false,
+                born: half.born,
+            };
+            let made = child::make(cx, sa, chosen.agreed, ingredients);
+            let made = made.map_err(|_| NotifyType::NO_PROPOSAL_CHOSEN)?;
+            Ok((made, [vec![first], rest].concat()))
+        });
+    match made {
+        Ok((made, payloads)) => {
+            add_child(cx, sa, made, ChildPhase::Active, true, None, tx);
+            payloads
+        }
+        Err(error) => {
+            tx.events.push(Event::ChildFailed { ike: sa.id(), child: None, error });
+            vec![notify(error)]
+        }
+    }
+}
+
+/// Adds a Child SA that was made to its IKE SA.
+pub(crate) fn add_child(
+    cx: &mut Context<'_>,
+    sa: &mut IkeSa,
+    made: vipsec_esp::ChildSa,
+    phase: ChildPhase,
+    outbound: bool,
+    replaces: Option<vipsec_wire::id::EspSpi>,
+    tx: &mut Transaction,
+) {
+    let spi = made.inbound.spi;
+    sa.children.push(ChildLink { spi, phase, outbound });
+    tx.create_child(&made, outbound, replaces);
+    tx.events.push(match replaces {
+        Some(old) => Event::ChildRekeyed { ike: sa.id(), child: made.child.clone(), old, new: spi },
+        None => Event::ChildUp {
+            ike: sa.id(),
+            child: made.child.clone(),
+            spi_in: spi,
+            spi_out: made.outbound.spi,
+        },
+    });
+    let parent = Some(sa.id());
+    cx.tables.insert_child(crate::child::Child { sa: made, parent });
+}

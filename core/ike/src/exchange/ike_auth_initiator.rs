@@ -1,0 +1,285 @@
+//! IKE_AUTH as initiator (RFC 7296 sections 1.2, 2.15, 2.19 and 2.21.2).
+
+use crate::config::{AddressRequest, Connection};
+use crate::context::Context;
+use crate::error::Drop;
+use crate::exchange::auth::{
+    SignedOctets, local_identity, shared_key, shared_key_auth, verify_shared_key,
+};
+use crate::exchange::child::{self, Behind, Ingredients, Sides};
+use crate::exchange::configuration;
+use crate::exchange::contents::{Contents, notify};
+use crate::exchange::ike_auth::{add_child, draw_lifetime, established_event};
+use crate::exchange::ike_sa_init_initiator::AgreedKeys;
+use crate::half_open::Initiator;
+use crate::keys::Nonces;
+use crate::ledger::Transaction;
+use crate::output::{Change, CloseReason, Event, Output};
+use crate::proposals::KeyExchangeUse;
+use crate::protect::{IvSequence, OpenFailure};
+use crate::sa::{Datagram, Description, IkeSa};
+use crate::selectors::Dynamic;
+use crate::snapshot;
+use crate::window::Window;
+use core::net::IpAddr;
+use vipsec_wire::id::IkeSaId;
+use vipsec_wire::ike::{
+    ExchangeType, Group, Header, Identification, Identity, IkeSpis, Message, NotifyType, Payload,
+    Side,
+};
+use vipsec_wire::record::v1::{ChildPhase, HalfOpenAuth, HalfOpenInitiator};
+
+const MESSAGE_ID: u32 = 1;
+
+/// Makes the request; `None` if there is no key for the peer or no IV.
+pub(crate) fn begin(
+    cx: &mut Context<'_>,
+    half: &mut Initiator,
+    connection: &Connection,
+    agreed: AgreedKeys,
+    response: Vec<u8>,
+) -> Option<()> {
+    let state = &half.state;
+    let local = local_identity(cx.config, connection);
+    let key = our_key(connection)?;
+    let octets = SignedOctets {
+        message: &state.request,
+        nonce: &agreed.responder_nonce,
+        identity: &local,
+        initiator: true,
+    };
+    let auth = shared_key_auth(&agreed.algorithms, &agreed.keys, key, octets);
+    let id = |side, identity| Payload::Identification(Identification { side, identity });
+    let mut payloads = vec![id(Side::Initiator, local.clone())];
+    payloads.extend(connection.remote_id.clone().map(|remote| id(Side::Responder, remote)));
+    payloads.push(Payload::Auth(auth));
+    payloads.extend(configuration::request(connection).map(Payload::Configuration));
+    let config = connection.child(&state.child)?;
+    let spi = cx.tables.draw_esp_spi(cx.rng);
+    let never = KeyExchangeUse::Never;
+    let behind = Behind::new(&state.addresses, &[], &[]);
+    let sides = sides_before_assignment(connection, &behind);
+    let offer = child::offer(config, sides, spi, never, Group::None);
+    let (first, rest) = child::offer_payloads(&offer);
+    payloads.push(first);
+    payloads.extend(rest);
+    if !cx.tables.sas().any(|sa| sa.about.connection == connection.name) {
+        payloads.push(notify(NotifyType::INITIAL_CONTACT));
+    }
+    let mut iv = IvSequence::new(cx.epoch, state.born);
+    let header = header(agreed.spis, ExchangeType::IkeAuth, MESSAGE_ID);
+    let message = agreed.protection.seal(&header, &payloads, &mut iv, cx.rng).ok()?;
+    half.iv = Some(iv);
+    half.protection = Some(agreed.protection);
+    half.state.auth = Some(HalfOpenAuth {
+        spis: agreed.spis,
+        algorithms: agreed.algorithms,
+        keys: agreed.keys,
+        responder_nonce: agreed.responder_nonce,
+        response,
+        message,
+        offer,
+    });
+    Some(())
+}
+
+/// The key with which we prove who we are: that of the peer we expect, or the only one there is.
+fn our_key(connection: &Connection) -> Option<&[u8]> {
+    let crate::config::Authentication::Psk(keys) = &connection.authentication;
+    match &connection.remote_id {
+        Some(remote) => shared_key(connection, remote),
+        None => keys.first().map(|entry| entry.key.expose()),
+    }
+}
+
+fn sides_before_assignment<'a>(connection: &Connection, behind: &'a Behind) -> Sides<'a> {
+    let requests = &connection.request_addresses;
+    let family = |request: &AddressRequest| match request {
+        AddressRequest::Ipv4 | AddressRequest::This(IpAddr::V4(_)) => true,
+        AddressRequest::Ipv6 | AddressRequest::This(IpAddr::V6(_)) => false,
+    };
+    let mut sides = behind.sides();
+    if !requests.is_empty() {
+        sides.local = Dynamic::Anything {
+            ipv4: requests.iter().any(family),
+            ipv6: !requests.iter().all(family),
+        };
+    }
+    sides
+}
+
+fn header(spis: IkeSpis, exchange: ExchangeType, message_id: u32) -> Header {
+    Header {
+        spis,
+        exchange,
+        from_initiator: true,
+        response: false,
+        higher_version: false,
+        message_id,
+    }
+}
+
+/// Handles a response. Gives the new SA and what to write.
+pub(crate) fn complete(
+    cx: &mut Context<'_>,
+    id: IkeSaId,
+    datagram: &Datagram,
+    message: &Message,
+) -> Option<(Box<IkeSa>, Transaction)> {
+    let opened = match open(cx, id, datagram, message) {
+        Ok(payloads) => Ok(Contents::sort(payloads)),
+        Err(OpenFailure::Content(_)) => Err(CloseReason::ProtocolViolation("IKE_AUTH response")),
+        Err(OpenFailure::Unauthentic) => {
+            cx.drop(Drop::Unauthentic);
+            return None;
+        }
+    };
+    let mut half = cx.tables.half_open.remove_initiator(id)?;
+    cx.outbox.outputs.push_back(Output::DropHalfOpen { id });
+    match opened.and_then(|contents| establish(cx, &mut half, datagram, &contents)) {
+        Ok(done) => Some(done),
+        Err(reason) => {
+            fail(cx, &mut half, reason);
+            None
+        }
+    }
+}
+
+fn open(
+    cx: &mut Context<'_>,
+    id: IkeSaId,
+    datagram: &Datagram,
+    message: &Message,
+) -> Result<Vec<Payload>, OpenFailure> {
+    let half = cx.tables.half_open.initiator(id).ok_or(OpenFailure::Unauthentic)?;
+    let encrypted = message.encrypted.as_ref().ok_or(OpenFailure::Unauthentic)?;
+    let auth = half.state.auth.as_ref().ok_or(OpenFailure::Unauthentic)?;
+    if message.header.message_id != MESSAGE_ID || message.header.spis != auth.spis {
+        return Err(OpenFailure::Unauthentic);
+    }
+    let protection = half.protection.as_ref().ok_or(OpenFailure::Unauthentic)?;
+    protection.open(&datagram.message, encrypted)
+}
+
+/// The peer has not proven who it is: it is told, once (RFC 7296 section 2.21.2).
+fn fail(cx: &mut Context<'_>, half: &mut Initiator, reason: CloseReason) {
+    let (id, remote) = (half.state.id, half.state.addresses.remote);
+    let ours = matches!(reason, CloseReason::AuthenticationFailed);
+    if let (true, Some(auth), Some(protection)) = (ours, &half.state.auth, &half.protection) {
+        let header = header(auth.spis, ExchangeType::Informational, MESSAGE_ID + 1);
+        let payloads = [notify(NotifyType::AUTHENTICATION_FAILED)];
+        let mut iv = half.iv.unwrap_or(IvSequence::new(cx.epoch, half.state.born));
+        if let Ok(message) = protection.seal(&header, &payloads, &mut iv, cx.rng) {
+            cx.transmit_to(&half.state.addresses, message);
+        }
+    }
+    cx.event(Event::Failed { id, remote, reason });
+}
+
+fn establish(
+    cx: &mut Context<'_>,
+    half: &mut Initiator,
+    datagram: &Datagram,
+    contents: &Contents,
+) -> Result<(Box<IkeSa>, Transaction), CloseReason> {
+    let broken = || CloseReason::ProtocolViolation("IKE_AUTH response");
+    let state = &half.state;
+    let auth = state.auth.as_ref().ok_or_else(broken)?;
+    let connection = cx.connection(&state.connection).ok_or_else(broken)?;
+    let remote = authenticate(connection, state, auth, contents)?;
+    let about = describe(cx, state, auth, connection, remote, contents);
+    let mut addresses = state.addresses;
+    (addresses.local, addresses.remote) = (datagram.local, datagram.remote);
+    let sa = IkeSa::new(about, Window::new(MESSAGE_ID + 1, 0), addresses);
+    let mut sa = Box::new(sa.map_err(|_| broken())?);
+    sa.continue_iv(half.iv);
+    let mut tx = Transaction::for_new_sa();
+    tx.create(&sa);
+    let constant = snapshot::constant(cx.config.vip, &sa.about);
+    tx.changes.push(Change::IkeConstant(Box::new(constant)));
+    tx.events.push(established_event(&sa));
+    first_child(cx, &mut sa, state, auth, contents, &mut tx);
+    Ok((sa, tx))
+}
+
+fn authenticate(
+    connection: &Connection,
+    state: &HalfOpenInitiator,
+    auth: &HalfOpenAuth,
+    contents: &Contents,
+) -> Result<Identity, CloseReason> {
+    let Some(proof) = &contents.auth else {
+        let error = contents.error().map(|error| error.kind);
+        let missing = CloseReason::ProtocolViolation("IKE_AUTH response without AUTH");
+        return Err(error.map_or(missing, CloseReason::PeerRefused));
+    };
+    let failed = CloseReason::AuthenticationFailed;
+    let remote = contents.responder_identity.as_ref().ok_or(failed.clone())?;
+    let octets = SignedOctets {
+        message: &auth.response,
+        nonce: &state.nonce,
+        identity: remote,
+        initiator: false,
+    };
+    let wanted = connection.remote_id.as_ref().is_none_or(|wanted| wanted == remote);
+    let key = our_key(connection).ok_or(failed.clone())?;
+    let proven = verify_shared_key(&auth.algorithms, &auth.keys, key, octets, proof);
+    if wanted && proven { Ok(remote.clone()) } else { Err(failed) }
+}
+
+fn describe(
+    cx: &mut Context<'_>,
+    state: &HalfOpenInitiator,
+    auth: &HalfOpenAuth,
+    connection: &Connection,
+    remote: Identity,
+    contents: &Contents,
+) -> Description {
+    let (rekey_at, expires_at) = draw_lifetime(cx, Some(connection));
+    Description {
+        id: state.id,
+        family: state.id,
+        spis: auth.spis,
+        initiator: true,
+        connection: connection.name.clone(),
+        local_identity: local_identity(cx.config, connection),
+        remote_identity: remote,
+        algorithms: auth.algorithms,
+        keys: auth.keys.clone(),
+        born: state.born,
+        created: cx.now,
+        authenticated: cx.now,
+        rekey_at,
+        expires_at,
+        assigned: Vec::new(),
+        obtained: configuration::obtained(contents.configuration.as_ref()),
+    }
+}
+
+fn first_child(
+    cx: &mut Context<'_>,
+    sa: &mut IkeSa,
+    state: &HalfOpenInitiator,
+    auth: &HalfOpenAuth,
+    contents: &Contents,
+    tx: &mut Transaction,
+) {
+    let refused = contents.error().map(|error| error.kind);
+    let failed =
+        |error| Event::ChildFailed { ike: sa.about.id, child: Some(state.child.clone()), error };
+    if contents.security_association.is_none() {
+        return tx.events.push(failed(refused.unwrap_or(NotifyType::NO_PROPOSAL_CHOSEN)));
+    }
+    let nonces = Nonces { initiator: &state.nonce, responder: &auth.responder_nonce };
+    let ingredients = Ingredients { nonces, shared: None, initiator: true, born: state.born };
+    let agreed = child::accept(&auth.offer, contents);
+    let free = cx.tables.child(auth.offer.spi).is_none();
+    let made = agreed.filter(|_| free).and_then(|a| child::make(cx, sa, a, ingredients).ok());
+    match made {
+        Some(made) => add_child(cx, sa, made, ChildPhase::Active, true, None, tx),
+        None => {
+            tx.events.push(failed(NotifyType::NO_PROPOSAL_CHOSEN));
+            sa.live.wanted.delete.insert(auth.offer.spi);
+        }
+    }
+}

@@ -1,0 +1,192 @@
+//! IKE_SA_INIT as responder (RFC 7296 sections 1.2, 2.6, 2.10 and 2.23).
+//!
+//! Nothing here is authenticated. What is kept is bounded: one half-open entry for a request that
+//! could be answered, none for one that is refused or sent back for a cookie.
+
+use crate::config::Connection;
+use crate::context::Context;
+use crate::cookie::Attempt;
+use crate::error::Drop;
+use crate::exchange::contents::{Contents, notify};
+use crate::exchange::invalid_group;
+use crate::keys::{NONCE_LENGTH, crypto_group, draw_nonce, draw_private};
+use crate::nat;
+use crate::output::{Event, Output};
+use crate::proposals::{Choice, choose_ike};
+use crate::sa::Datagram;
+use vipsec_wire::id::IkeSaId;
+use vipsec_wire::ike::{
+    ExchangeType, Header, IkeSpis, KeyExchange, Message, Nonce, Notify, NotifyType, Payload,
+    SecurityAssociation,
+};
+use vipsec_wire::record;
+use vipsec_wire::record::v1::{HalfOpen, HalfOpenResponder, IkeAddresses, IkeAlgorithms};
+
+/// The shortest nonce that a peer may send (RFC 7296 section 2.10).
+const SHORTEST_NONCE: usize = 16;
+const _: () = assert!(NONCE_LENGTH >= SHORTEST_NONCE);
+
+/// What a request must have.
+struct Asked<'a> {
+    offer: &'a SecurityAssociation,
+    exchange: &'a KeyExchange,
+    nonce: &'a [u8],
+}
+
+/// Answers a request.
+pub(crate) fn respond(cx: &mut Context<'_>, datagram: &Datagram, message: &Message) {
+    let header = &message.header;
+    if header.spis.responder != 0 || header.message_id != 0 || message.encrypted.is_some() {
+        return cx.drop(Drop::UnexpectedExchange);
+    }
+    if let Some(known) = cx.tables.half_open.begun(datagram.remote, header.spis.initiator)
+        && known.state.request == datagram.message
+    {
+        let response = known.state.response.clone();
+        return cx.transmit(datagram.local, datagram.remote, response);
+    }
+    let contents = Contents::sort(message.payloads.clone());
+    let (Some(offer), Some(exchange), Some(nonce)) =
+        (&contents.security_association, &contents.key_exchange, &contents.nonce)
+    else {
+        return cx.drop(Drop::Malformed);
+    };
+    let asked = Asked { offer, exchange, nonce };
+    if !admit(cx, datagram, header, &contents, nonce) {
+        return;
+    }
+    match choose(cx, datagram, &asked) {
+        Ok((connection, choice)) => {
+            accept(cx, datagram, message, &asked, connection, &choice);
+        }
+        Err(refusal) => refuse(cx, datagram, header, refusal),
+    }
+}
+
+/// Whether there is room, and a cookie where one is wanted.
+fn admit(
+    cx: &mut Context<'_>,
+    datagram: &Datagram,
+    header: &Header,
+    contents: &Contents,
+    nonce: &[u8],
+) -> bool {
+    let limits = cx.config.limits;
+    let count = cx.tables.half_open.responder_count();
+    let wanted = count >= limits.half_open_cookie_threshold;
+    if wanted != cx.tables.half_open.cookie_mode {
+        cx.tables.half_open.cookie_mode = wanted;
+        cx.event(Event::CookieMode(wanted));
+    }
+    let attempt = Attempt { spi_initiator: header.spis.initiator, nonce, remote: datagram.remote };
+    let cookie = contents.notify(NotifyType::COOKIE);
+    let known = |sent: &Notify| cx.tables.half_open.cookies.check(cx.now, attempt, &sent.data);
+    if wanted && !cookie.is_some_and(known) {
+        let cookie = cx.tables.half_open.cookies.make(cx.now, attempt, cx.rng);
+        let payload = Payload::Notify(Notify::new(NotifyType::COOKIE, cookie));
+        refuse(cx, datagram, header, payload);
+        cx.drop(Drop::CookieWanted);
+        return false;
+    }
+    if count >= limits.half_open_max || cx.tables.count() >= limits.ike_sas_max {
+        cx.drop(Drop::HalfOpenFull);
+        return false;
+    }
+    true
+}
+
+fn choose<'a>(
+    cx: &Context<'a>,
+    datagram: &Datagram,
+    asked: &Asked<'_>,
+) -> Result<(&'a Connection, Choice<IkeAlgorithms>), Payload> {
+    let address = datagram.remote.ip();
+    let connections = cx.config.connections.iter();
+    let mut connections = connections.filter(|connection| connection.remote.contains(address));
+    let choice = connections.find_map(|connection| {
+        let choice = choose_ike(&connection.proposals, asked.offer, 0, asked.exchange.group)?;
+        Some((connection, choice))
+    });
+    let (connection, choice) = choice.ok_or_else(|| notify(NotifyType::NO_PROPOSAL_CHOSEN))?;
+    let group = choice.algorithms.group;
+    if group != asked.exchange.group {
+        return Err(invalid_group(group));
+    }
+    let length = crypto_group(group).map(|group| group.public_length());
+    if length != Some(asked.exchange.public.len()) {
+        return Err(notify(NotifyType::INVALID_SYNTAX));
+    }
+    Ok((connection, choice))
+}
+
+/// Answers without keeping anything.
+fn refuse(cx: &mut Context<'_>, datagram: &Datagram, request: &Header, payload: Payload) {
+    let header = response_header(request.spis);
+    let message = Message::new(header, vec![payload]).emit();
+    cx.transmit(datagram.local, datagram.remote, message);
+}
+
+fn response_header(spis: IkeSpis) -> Header {
+    Header {
+        spis,
+        exchange: ExchangeType::IkeSaInit,
+        from_initiator: false,
+        response: true,
+        higher_version: false,
+        message_id: 0,
+    }
+}
+
+fn accept(
+    cx: &mut Context<'_>,
+    datagram: &Datagram,
+    message: &Message,
+    asked: &Asked<'_>,
+    connection: &Connection,
+    choice: &Choice<IkeAlgorithms>,
+) {
+    let Ok((private, public)) = draw_private(choice.algorithms.group, cx.rng) else {
+        return cx.drop(Drop::Malformed);
+    };
+    let (local, remote) = (datagram.local, datagram.remote);
+    let id = cx.tables.draw_ike_spi(cx.rng);
+    let nonce = draw_nonce(cx.rng);
+    let spis = IkeSpis { initiator: message.header.spis.initiator, responder: id.0 };
+    let found = nat::detect(&message.payloads, message.header.spis, local, remote);
+    let force = connection.force_encapsulation && found.supported;
+    let exchange = KeyExchange { group: private.group, public };
+    let mut payloads = vec![
+        Payload::SecurityAssociation(choice.answer(&[])),
+        Payload::KeyExchange(exchange),
+        Payload::Nonce(Nonce(nonce.clone())),
+    ];
+    payloads.extend(nat::notifies(spis, local, remote, force));
+    let response = Message::new(response_header(spis), payloads).emit();
+    let addresses =
+        IkeAddresses { local, remote, local_nat: found.local || force, remote_nat: found.remote };
+    let state = HalfOpenResponder {
+        id,
+        spis,
+        created: cx.now,
+        born: cx.epoch,
+        addresses,
+        algorithms: choice.algorithms,
+        private,
+        peer_public: asked.exchange.public.clone(),
+        initiator_nonce: asked.nonce.to_vec(),
+        responder_nonce: nonce,
+        request: datagram.message.clone(),
+        response: response.clone(),
+    };
+    keep(cx, id, state);
+    cx.transmit(local, remote, response);
+}
+
+fn keep(cx: &mut Context<'_>, id: IkeSaId, state: HalfOpenResponder) {
+    let record = HalfOpen::Responder(Box::new(state.clone()));
+    let state_bytes = record::encode(&record);
+    if let Some(displaced) = cx.tables.half_open.insert_responder(state) {
+        cx.outbox.outputs.push_back(Output::DropHalfOpen { id: displaced });
+    }
+    cx.outbox.outputs.push_back(Output::MirrorHalfOpen { id, state: state_bytes });
+}

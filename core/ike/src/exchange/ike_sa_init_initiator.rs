@@ -1,0 +1,268 @@
+//! IKE_SA_INIT as initiator (RFC 7296 sections 1.2, 2.6, 2.7 and 2.21.1): the request, its changed
+//! repetitions for a cookie or another group, and the response.
+//!
+//! An error in an unauthenticated response proves nothing: it is remembered as the likely reason,
+//! and the exchange ends when its next repetition would be due and nothing better has come.
+
+use crate::config::Connection;
+use crate::context::Context;
+use crate::error::{Drop, Error};
+use crate::exchange::contents::Contents;
+use crate::exchange::{ike_auth_initiator, wanted_group};
+use crate::half_open::Initiator;
+use crate::keys::{Nonces, agree, derive_ike, draw_nonce, draw_private};
+use crate::nat::{self, ENCAPSULATION_PORT, IKE_PORT};
+use crate::output::{CloseReason, Output};
+use crate::proposals::{accept_ike, first_group, offer_ike, offers_group};
+use crate::protect::Protection;
+use crate::retransmit::Retransmission;
+use crate::sa::Datagram;
+use core::net::{IpAddr, SocketAddr};
+use vipsec_wire::id::IkeSaId;
+use vipsec_wire::ike::{
+    ExchangeType, Group, Header, IkeSpis, KeyExchange, Message, Nonce, Notify, NotifyType, Payload,
+    SecurityAssociation,
+};
+use vipsec_wire::record;
+use vipsec_wire::record::v1::{
+    HalfOpen, HalfOpenInitiator, IkeAddresses, IkeAlgorithms, IkeKeys, PrivateValue,
+};
+
+/// How often a responder may have the request changed.
+const RESTARTS: u8 = 5;
+
+/// Begins an IKE SA with `child` as its first Child SA, to the peer at `address`.
+pub(crate) fn initiate(
+    cx: &mut Context<'_>,
+    connection: &Connection,
+    child: &str,
+    address: IpAddr,
+) -> Result<IkeSaId, Error> {
+    let offer = offer_ike(&connection.proposals, &[]);
+    let group = first_group(&offer).ok_or(Error::Limit("key exchange groups"))?;
+    let drawn = draw_private(group, cx.rng);
+    let (private, public) = drawn.map_err(|_| Error::Limit("key exchange groups"))?;
+    let id = cx.tables.draw_ike_spi(cx.rng);
+    let addresses = IkeAddresses {
+        local: SocketAddr::new(cx.config.vip.0, IKE_PORT),
+        remote: SocketAddr::new(address, IKE_PORT),
+        local_nat: false,
+        remote_nat: false,
+    };
+    let mut state = HalfOpenInitiator {
+        id,
+        created: cx.now,
+        born: cx.epoch,
+        connection: connection.name.clone(),
+        child: child.to_owned(),
+        addresses,
+        private,
+        nonce: draw_nonce(cx.rng),
+        request: Vec::new(),
+        cookie: Vec::new(),
+        restarts: 0,
+        auth: None,
+    };
+    state.request = request(&state, offer, public, connection.force_encapsulation);
+    let half = Initiator {
+        protection: None,
+        iv: None,
+        retransmission: Retransmission::begin(cx.now, &cx.config.retransmit),
+        suspicion: None,
+        armed: None,
+        state,
+    };
+    send(cx, &half);
+    cx.tables.half_open.insert_initiator(half);
+    Ok(id)
+}
+
+/// Mirrors and sends the message that a half-open SA waits for an answer to.
+pub(crate) fn send(cx: &mut Context<'_>, half: &Initiator) {
+    let record = HalfOpen::Initiator(Box::new(half.state.clone()));
+    let state = record::encode(&record);
+    let id = half.state.id;
+    cx.outbox.outputs.push_back(Output::MirrorHalfOpen { id, state });
+    cx.transmit_to(&half.state.addresses, message(half).to_vec());
+}
+
+/// The message that a half-open SA waits for an answer to.
+pub(crate) fn message(half: &Initiator) -> &[u8] {
+    half.state.auth.as_ref().map_or(&half.state.request, |auth| &auth.message)
+}
+
+fn request(
+    state: &HalfOpenInitiator,
+    offer: SecurityAssociation,
+    public: Vec<u8>,
+    force_encapsulation: bool,
+) -> Vec<u8> {
+    let spis = IkeSpis { initiator: state.id.0, responder: 0 };
+    let header = Header {
+        spis,
+        exchange: ExchangeType::IkeSaInit,
+        from_initiator: true,
+        response: false,
+        higher_version: false,
+        message_id: 0,
+    };
+    let mut payloads = Vec::new();
+    if !state.cookie.is_empty() {
+        let cookie = Notify::new(NotifyType::COOKIE, state.cookie.clone());
+        payloads.push(Payload::Notify(cookie));
+    }
+    payloads.extend([
+        Payload::SecurityAssociation(offer),
+        Payload::KeyExchange(KeyExchange { group: state.private.group, public }),
+        Payload::Nonce(Nonce(state.nonce.clone())),
+    ]);
+    let IkeAddresses { local, remote, .. } = state.addresses;
+    payloads.extend(nat::notifies(spis, local, remote, force_encapsulation));
+    Message::new(header, payloads).emit()
+}
+
+/// What our request has offered, and our public value.
+fn sent(state: &HalfOpenInitiator) -> Option<(SecurityAssociation, Vec<u8>)> {
+    let contents = Contents::sort(Message::parse(&state.request).ok()?.payloads);
+    Some((contents.security_association?, contents.key_exchange?.public))
+}
+
+/// Handles a response.
+pub(crate) fn complete(cx: &mut Context<'_>, id: IkeSaId, datagram: &Datagram, message: &Message) {
+    let Some(half) = cx.tables.half_open.initiator(id) else {
+        return cx.drop(Drop::UnknownSpi);
+    };
+    let expected = half.state.auth.is_none()
+        && message.header.message_id == 0
+        && !message.header.from_initiator
+        && datagram.remote.ip() == half.state.addresses.remote.ip();
+    if !expected {
+        return cx.drop(Drop::UnexpectedResponse);
+    }
+    let contents = Contents::sort(message.payloads.clone());
+    let Some(mut half) = cx.tables.half_open.remove_initiator(id) else {
+        return;
+    };
+    match step(cx, &mut half, datagram, message, &contents) {
+        Step::Again => {
+            half.state.restarts += 1;
+            half.retransmission = Retransmission::begin(cx.now, &cx.config.retransmit);
+            half.suspicion = None;
+            send(cx, &half);
+        }
+        Step::Ignored(reason) => cx.drop(reason),
+        Step::Authenticate => send(cx, &half),
+    }
+    cx.tables.half_open.insert_initiator(half);
+}
+
+enum Step {
+    /// The request is changed and goes out again.
+    Again,
+    /// Nothing changes.
+    Ignored(Drop),
+    /// The IKE_AUTH goes out.
+    Authenticate,
+}
+
+fn step(
+    cx: &mut Context<'_>,
+    half: &mut Initiator,
+    datagram: &Datagram,
+    message: &Message,
+    contents: &Contents,
+) -> Step {
+    let Some(connection) = cx.connection(&half.state.connection) else {
+        return Step::Ignored(Drop::NoConnection);
+    };
+    if contents.security_association.is_none() {
+        return refused(cx, half, connection, contents);
+    }
+    let Some(agreed) = agree_keys(half, message, contents) else {
+        return Step::Ignored(Drop::UnexpectedResponse);
+    };
+    let spis = message.header.spis;
+    let found = nat::detect(&message.payloads, spis, datagram.local, datagram.remote);
+    let force = connection.force_encapsulation && found.supported;
+    let addresses = &mut half.state.addresses;
+    (addresses.local_nat, addresses.remote_nat) = (found.local || force, found.remote);
+    if addresses.local_nat || addresses.remote_nat {
+        addresses.local.set_port(ENCAPSULATION_PORT);
+        addresses.remote.set_port(ENCAPSULATION_PORT);
+    }
+    half.retransmission = Retransmission::begin(cx.now, &cx.config.retransmit);
+    half.suspicion = None;
+    let response = datagram.message.clone();
+    match ike_auth_initiator::begin(cx, half, connection, agreed, response) {
+        Some(()) => Step::Authenticate,
+        None => Step::Ignored(Drop::UnexpectedResponse),
+    }
+}
+
+/// What IKE_SA_INIT has led to.
+pub(crate) struct AgreedKeys {
+    pub(crate) spis: IkeSpis,
+    pub(crate) algorithms: IkeAlgorithms,
+    pub(crate) keys: IkeKeys,
+    pub(crate) responder_nonce: Vec<u8>,
+    pub(crate) protection: Protection,
+}
+
+fn agree_keys(half: &Initiator, message: &Message, contents: &Contents) -> Option<AgreedKeys> {
+    let (offer, _) = sent(&half.state)?;
+    let (algorithms, _) = accept_ike(&offer, contents.security_association.as_ref()?)?;
+    let exchange = contents.key_exchange.as_ref()?;
+    let responder_nonce = contents.nonce.clone()?;
+    let spis = message.header.spis;
+    if exchange.group != half.state.private.group
+        || algorithms.group != exchange.group
+        || spis.responder == 0
+    {
+        return None;
+    }
+    let shared = agree(&half.state.private, &exchange.public).ok()?;
+    let nonces = Nonces { initiator: &half.state.nonce, responder: &responder_nonce };
+    let keys = derive_ike(&algorithms, &shared, nonces, spis).ok()?;
+    let protection = Protection::new(&algorithms, &keys, true).ok()?;
+    Some(AgreedKeys { spis, algorithms, keys, responder_nonce, protection })
+}
+
+/// A response without SA payload: a cookie, another group, or an error.
+fn refused(
+    cx: &mut Context<'_>,
+    half: &mut Initiator,
+    connection: &Connection,
+    contents: &Contents,
+) -> Step {
+    let Some((offer, mut public)) = sent(&half.state) else {
+        return Step::Ignored(Drop::UnexpectedResponse);
+    };
+    let may_change = half.state.restarts < RESTARTS;
+    let cookie = contents.notify(NotifyType::COOKIE);
+    let group = contents.notify(NotifyType::INVALID_KE_PAYLOAD).and_then(wanted_group);
+    if let Some(cookie) = cookie.filter(|c| may_change && (1..=64).contains(&c.data.len())) {
+        half.state.cookie.clone_from(&cookie.data);
+    } else if let Some((private, value)) = group
+        .filter(|group| may_change && *group != half.state.private.group)
+        .and_then(|group| other_group(cx, &offer, group))
+    {
+        half.state.private = private;
+        public = value;
+    } else {
+        if let Some(error) = contents.error() {
+            half.suspicion = Some(CloseReason::PeerRefused(error.kind));
+        }
+        return Step::Ignored(Drop::UnauthenticatedError);
+    }
+    let force = connection.force_encapsulation;
+    half.state.request = request(&half.state, offer, public, force);
+    Step::Again
+}
+
+fn other_group(
+    cx: &mut Context<'_>,
+    offer: &SecurityAssociation,
+    group: Group,
+) -> Option<(PrivateValue, Vec<u8>)> {
+    offers_group(offer, group).then(|| draw_private(group, cx.rng).ok())?
+}

@@ -1,0 +1,106 @@
+//! INFORMATIONAL (RFC 7296 sections 1.4 and 2.4), both roles: deletes, liveness, errors. MOBIKE
+//! (RFC 4555) and RFC 6311 will stand beside.
+
+use crate::context::Context;
+use crate::exchange::contents::Contents;
+use crate::exchange::{Fate, Reply, Request, rekey_child, rekey_ike};
+use crate::ledger::Transaction;
+use crate::output::CloseReason;
+use crate::sa::IkeSa;
+use vipsec_wire::id::EspSpi;
+use vipsec_wire::ike::{Delete, NotifyType, Payload};
+use vipsec_wire::record::v1::{Continuation, IkePhase};
+
+/// A check whether the peer lives.
+pub(crate) fn liveness() -> Request {
+    Request { payloads: Vec::new(), continuation: Continuation::Liveness }
+}
+
+/// The delete of the IKE SA.
+pub(crate) fn delete_ike() -> Request {
+    let payloads = vec![Payload::Delete(Delete::Ike)];
+    Request { payloads, continuation: Continuation::DeleteIke }
+}
+
+/// The delete of Child SAs, by the SPIs at which we receive.
+pub(crate) fn delete_children(spis: Vec<EspSpi>) -> Request {
+    let payloads = vec![Payload::Delete(Delete::Esp(spis.clone()))];
+    Request { payloads, continuation: Continuation::DeleteChildren(spis) }
+}
+
+/// Answers a request.
+pub(crate) fn respond(
+    cx: &mut Context<'_>,
+    sa: &mut IkeSa,
+    contents: &Contents,
+    tx: &mut Transaction,
+) -> Reply {
+    if contents.has(NotifyType::AUTHENTICATION_FAILED) {
+        let reason = CloseReason::PeerRefused(NotifyType::AUTHENTICATION_FAILED);
+        return Reply { payloads: Vec::new(), fate: Fate::Close(reason) };
+    }
+    if contents.deletes.contains(&Delete::Ike) {
+        rekey_ike::deleted_by_peer(cx, sa, tx);
+        let reason = match sa.phase {
+            IkePhase::Established => CloseReason::DeletedByPeer,
+            IkePhase::Superseded { .. } | IkePhase::Undecided => CloseReason::Rekeyed,
+        };
+        return Reply { payloads: Vec::new(), fate: Fate::Close(reason) };
+    }
+    let mut answered = Vec::new();
+    for delete in &contents.deletes {
+        if let Delete::Esp(spis) = delete {
+            answered.extend(spis.iter().filter_map(|spi| delete_child(cx, sa, *spi, tx)));
+        }
+    }
+    match answered.is_empty() {
+        true => Reply::new(Vec::new()),
+        false => Reply::new(vec![Payload::Delete(Delete::Esp(answered))]),
+    }
+}
+
+/// Ends the Child SA that the peer deletes, by its SPI. Gives our SPI for the answer, but not for
+/// one that we are deleting ourselves (RFC 7296 section 1.4.1).
+fn delete_child(
+    cx: &mut Context<'_>,
+    sa: &mut IkeSa,
+    peer_spi: EspSpi,
+    tx: &mut Transaction,
+) -> Option<EspSpi> {
+    let gone = cx.tables.child_by_peer_spi(sa, peer_spi)?.sa.clone();
+    let spi = gone.inbound.spi;
+    let own = match sa.outstanding.as_ref().map(|outstanding| &outstanding.continuation) {
+        Some(Continuation::DeleteChildren(spis)) => spis.contains(&spi),
+        _ => false,
+    };
+    rekey_child::deleted_by_peer(cx, sa, &gone, tx);
+    cx.end_child(sa, spi, tx);
+    (!own).then_some(spi)
+}
+
+/// The peer has answered one of our deletes or checks.
+pub(crate) fn complete(
+    cx: &mut Context<'_>,
+    sa: &mut IkeSa,
+    continuation: &Continuation,
+    tx: &mut Transaction,
+) -> Fate {
+    match continuation {
+        Continuation::DeleteIke => {
+            let reason = sa.live.wanted.close.take();
+            Fate::Close(reason.unwrap_or(match sa.phase {
+                IkePhase::Superseded { .. } => CloseReason::Rekeyed,
+                IkePhase::Established | IkePhase::Undecided => CloseReason::Requested,
+            }))
+        }
+        Continuation::DeleteChildren(spis) => {
+            for spi in spis {
+                cx.end_child(sa, *spi, tx);
+            }
+            Fate::Keep
+        }
+        Continuation::Liveness | Continuation::CreateChild(_) | Continuation::RekeyIke(_) => {
+            Fate::Keep
+        }
+    }
+}

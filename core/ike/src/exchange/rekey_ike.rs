@@ -1,0 +1,332 @@
+//! Rekeying the IKE SA (RFC 7296 sections 1.3.2, 2.8, 2.18 and 2.25.2), both roles, with the
+//! collision of both sides doing so at once (2.8.2).
+//!
+//! The new SA inherits the Child SAs, the identities, the addresses and the family. In a collision
+//! the Child SAs stay with the old SA until it is decided which of the two new ones stays; the
+//! other is deleted by the side that made it, the old one by the side that made the one that stays.
+
+use crate::config::Connection;
+use crate::context::Context;
+use crate::exchange::contents::Contents;
+use crate::exchange::create_child_sa::{exchange_keys, key_exchange, retry, wait_long};
+use crate::exchange::ike_auth::draw_lifetime;
+use crate::exchange::{Fate, Reply, Request};
+use crate::keys::{Nonces, agree, derive_rekeyed_ike, draw_nonce, draw_private};
+use crate::ledger::Transaction;
+use crate::output::{Change, Event};
+use crate::proposals::{IkeProposal, accept_ike, choose_ike, first_group, offer_ike, offers_group};
+use crate::sa::{Description, IkeSa};
+use crate::snapshot;
+use crate::window::Window;
+use vipsec_crypto::Secret;
+use vipsec_wire::id::{Epoch, IkeSaId};
+use vipsec_wire::ike::{IkeSpis, Integrity, Nonce, Notify, NotifyType, Payload};
+use vipsec_wire::record::v1::{Continuation, IkeAlgorithms, IkeCollision, IkePhase, RekeyIke};
+
+/// Whether our own rekey of the IKE SA is in flight.
+pub(crate) fn is_under_way(sa: &IkeSa) -> bool {
+    let sent = sa.outstanding.as_ref().map(|outstanding| &outstanding.continuation);
+    matches!(sent, Some(Continuation::RekeyIke(_)))
+}
+
+/// Whether an exchange of ours about Child SAs is in flight.
+fn is_about_children(sa: &IkeSa) -> bool {
+    let sent = sa.outstanding.as_ref().map(|outstanding| &outstanding.continuation);
+    matches!(sent, Some(Continuation::CreateChild(_) | Continuation::DeleteChildren(_)))
+}
+
+fn proposals(connection: Option<&Connection>, current: &IkeAlgorithms) -> Vec<IkeProposal> {
+    connection.map_or_else(
+        || {
+            let integrity = Some(current.integrity).filter(|i| *i != Integrity::None);
+            vec![IkeProposal {
+                encryption: vec![current.encryption],
+                integrity: integrity.into_iter().collect(),
+                prf: vec![current.prf],
+                groups: vec![current.group],
+            }]
+        },
+        |connection| connection.proposals.clone(),
+    )
+}
+
+/// The request.
+pub(crate) fn request(cx: &mut Context<'_>, sa: &mut IkeSa) -> Option<Request> {
+    let id = cx.tables.draw_ike_spi(cx.rng);
+    let current = &sa.about.algorithms;
+    let ours = proposals(cx.connection(&sa.about.connection), current);
+    let offer = offer_ike(&ours, &id.0.to_be_bytes());
+    let preferred = sa.live.preferred_group.take().into_iter().chain([current.group]);
+    let group = preferred.into_iter().find(|group| offers_group(&offer, *group));
+    let group = group.or_else(|| first_group(&offer))?;
+    let (private, public) = draw_private(group, cx.rng).ok()?;
+    let nonce = draw_nonce(cx.rng);
+    let payloads = vec![
+        Payload::SecurityAssociation(offer.clone()),
+        Payload::Nonce(Nonce(nonce.clone())),
+        key_exchange(&private, public),
+    ];
+    let born = cx.epoch;
+    let rekey = RekeyIke { id, proposals: offer, nonce, private, born, collision: None };
+    Some(Request { payloads, continuation: Continuation::RekeyIke(Box::new(rekey)) })
+}
+
+/// What makes the new SA differ from the old one.
+struct Successor<'a> {
+    id: IkeSaId,
+    spis: IkeSpis,
+    initiator: bool,
+    algorithms: IkeAlgorithms,
+    shared: &'a Secret,
+    nonces: Nonces<'a>,
+    born: Epoch,
+}
+
+/// Makes the new SA, without Child SAs, and has it written.
+fn make(
+    cx: &mut Context<'_>,
+    old: &IkeSa,
+    successor: &Successor<'_>,
+    tx: &mut Transaction,
+) -> Option<Box<IkeSa>> {
+    let Successor { algorithms, shared, nonces, spis, .. } = successor;
+    let parent = (&old.about.algorithms, &old.about.keys);
+    let keys = derive_rekeyed_ike(parent, algorithms, shared, *nonces, *spis).ok()?;
+    let connection = cx.connection(&old.about.connection);
+    let (rekey_at, expires_at) = draw_lifetime(cx, connection);
+    let about = Description {
+        id: successor.id,
+        spis: *spis,
+        initiator: successor.initiator,
+        algorithms: *algorithms,
+        keys,
+        born: successor.born,
+        created: cx.now,
+        rekey_at,
+        expires_at,
+        ..old.about.clone()
+    };
+    let new = Box::new(IkeSa::new(about, Window::new(0, 0), old.addresses).ok()?);
+    tx.create(&new);
+    let constant = snapshot::constant(cx.config.vip, &new.about);
+    tx.changes.push(Change::IkeConstant(Box::new(constant)));
+    Some(new)
+}
+
+/// The new SA takes the place of the old one.
+fn inherit(cx: &mut Context<'_>, old: &mut IkeSa, new: &mut IkeSa, tx: &mut Transaction) {
+    new.phase = IkePhase::Established;
+    new.children.append(&mut old.children);
+    for link in &new.children {
+        if let Some(child) = cx.tables.child_mut(link.spi) {
+            child.parent = Some(new.about.id);
+        }
+    }
+    let close = old.live.wanted.close.take();
+    new.live.wanted = core::mem::take(&mut old.live.wanted);
+    old.live.wanted.close = close;
+    new.live.wanted.rekey_ike = false;
+    new.live.wanted.liveness = false;
+    new.live.last_heard = old.live.last_heard;
+    new.live.unprotected = old.live.unprotected;
+    tx.events.push(Event::IkeRekeyed { old: old.id(), new: new.about.id });
+}
+
+fn superseded(cx: &Context<'_>, by_us: bool) -> IkePhase {
+    IkePhase::Superseded { by_us, since: cx.now }
+}
+
+/// Answers a request.
+pub(crate) fn respond(
+    cx: &mut Context<'_>,
+    sa: &mut IkeSa,
+    contents: &Contents,
+    tx: &mut Transaction,
+) -> Reply {
+    let collided = match sa.outstanding.as_ref().map(|outstanding| &outstanding.continuation) {
+        Some(Continuation::RekeyIke(rekey)) => rekey.collision.is_some(),
+        _ => false,
+    };
+    if is_about_children(sa) || collided {
+        return Reply::error(NotifyType::TEMPORARY_FAILURE);
+    }
+    match answer(cx, sa, contents, tx) {
+        Ok((mut new, payloads, lower_nonce)) => {
+            let id = new.id();
+            match sa.outstanding.as_mut().map(|outstanding| &mut outstanding.continuation) {
+                Some(Continuation::RekeyIke(rekey)) => {
+                    rekey.collision = Some(IkeCollision { id, lower_nonce });
+                    new.phase = IkePhase::Undecided;
+                }
+                _ => {
+                    inherit(cx, sa, &mut new, tx);
+                    sa.phase = superseded(cx, false);
+                }
+            }
+            cx.tables.insert(new);
+            Reply::new(payloads)
+        }
+        Err(reply) => reply,
+    }
+}
+
+type Answered = (Box<IkeSa>, Vec<Payload>, Vec<u8>);
+
+fn answer(
+    cx: &mut Context<'_>,
+    sa: &IkeSa,
+    contents: &Contents,
+    tx: &mut Transaction,
+) -> Result<Answered, Reply> {
+    let syntax = || Reply::error(NotifyType::INVALID_SYNTAX);
+    let offer = contents.security_association.as_ref().ok_or_else(syntax)?;
+    let nonce_i = contents.nonce.as_ref().ok_or_else(syntax)?;
+    let exchange = contents.key_exchange.as_ref().ok_or_else(syntax)?;
+    let ours = proposals(cx.connection(&sa.about.connection), &sa.about.algorithms);
+    let choice = choose_ike(&ours, offer, 8, exchange.group)
+        .ok_or_else(|| Reply::error(NotifyType::NO_PROPOSAL_CHOSEN))?;
+    let peer = <[u8; 8]>::try_from(choice.peer_spi.as_slice()).map_err(|_| syntax())?;
+    let exchanged = exchange_keys(cx, choice.algorithms.group, contents)?;
+    let (shared, public) = exchanged.ok_or_else(syntax)?;
+    let id = cx.tables.draw_ike_spi(cx.rng);
+    let nonce_r = draw_nonce(cx.rng);
+    let nonces = Nonces { initiator: nonce_i, responder: &nonce_r };
+    let successor = Successor {
+        id,
+        spis: IkeSpis { initiator: u64::from_be_bytes(peer), responder: id.0 },
+        initiator: false,
+        algorithms: choice.algorithms,
+        shared: &shared,
+        nonces,
+        born: cx.epoch,
+    };
+    if successor.spis.initiator == 0 {
+        return Err(syntax());
+    }
+    let new =
+        make(cx, sa, &successor, tx).ok_or_else(|| Reply::error(NotifyType::NO_PROPOSAL_CHOSEN))?;
+    let answered = choice.answer(&id.0.to_be_bytes());
+    let payloads = vec![
+        Payload::SecurityAssociation(answered),
+        Payload::Nonce(Nonce(nonce_r.clone())),
+        public,
+    ];
+    Ok((new, payloads, nonces.lower().to_vec()))
+}
+
+/// Handles the response to our request.
+pub(crate) fn complete(
+    cx: &mut Context<'_>,
+    sa: &mut IkeSa,
+    rekey: RekeyIke,
+    contents: &Contents,
+    tx: &mut Transaction,
+) -> Fate {
+    let made = accept(cx, sa, &rekey, contents, tx);
+    match (made, &rekey.collision) {
+        (Some((mut new, lower_nonce)), Some(collision)) if lower_nonce < collision.lower_nonce => {
+            new.phase = superseded(cx, true);
+            cx.tables.insert(new);
+            adopt(cx, sa, collision.id, tx);
+        }
+        (Some((mut new, _)), collision) => {
+            inherit(cx, sa, &mut new, tx);
+            sa.phase = superseded(cx, true);
+            cx.tables.insert(new);
+            if let Some(collision) = collision {
+                let phase = superseded(cx, false);
+                set_phase(cx, collision.id, phase, tx);
+            }
+        }
+        (None, Some(collision)) => adopt(cx, sa, collision.id, tx),
+        (None, None) => refused(cx, sa, &rekey, contents),
+    }
+    Fate::Keep
+}
+
+fn accept(
+    cx: &mut Context<'_>,
+    sa: &IkeSa,
+    rekey: &RekeyIke,
+    contents: &Contents,
+    tx: &mut Transaction,
+) -> Option<(Box<IkeSa>, Vec<u8>)> {
+    let answer = contents.security_association.as_ref()?;
+    let (algorithms, spi) = accept_ike(&rekey.proposals, answer)?;
+    let peer = u64::from_be_bytes(spi.as_slice().try_into().ok()?);
+    let nonce_r = contents.nonce.as_ref()?;
+    let exchange = contents.key_exchange.as_ref()?;
+    let same_group = exchange.group == rekey.private.group && algorithms.group == exchange.group;
+    if !same_group || peer == 0 {
+        return None;
+    }
+    let shared = agree(&rekey.private, &exchange.public).ok()?;
+    let nonces = Nonces { initiator: &rekey.nonce, responder: nonce_r };
+    let successor = Successor {
+        id: rekey.id,
+        spis: IkeSpis { initiator: rekey.id.0, responder: peer },
+        initiator: true,
+        algorithms,
+        shared: &shared,
+        nonces,
+        born: rekey.born,
+    };
+    let new = make(cx, sa, &successor, tx)?;
+    Some((new, nonces.lower().to_vec()))
+}
+
+/// The peer's product of a collision is the one that stays.
+fn adopt(cx: &mut Context<'_>, old: &mut IkeSa, id: IkeSaId, tx: &mut Transaction) {
+    if let Some(mut new) = cx.tables.take(id) {
+        tx.begin(&new);
+        tx.touch(id);
+        inherit(cx, old, &mut new, tx);
+        cx.tables.insert(new);
+        old.phase = superseded(cx, false);
+    }
+}
+
+fn set_phase(cx: &mut Context<'_>, id: IkeSaId, phase: IkePhase, tx: &mut Transaction) {
+    if let Some(sa) = cx.tables.get_mut(id) {
+        tx.begin(sa);
+        tx.touch(id);
+        sa.phase = phase;
+    }
+}
+
+/// The peer has refused, or answered with what is no answer.
+fn refused(cx: &mut Context<'_>, sa: &mut IkeSa, rekey: &RekeyIke, contents: &Contents) {
+    let unknown = Notify::new(NotifyType::NO_PROPOSAL_CHOSEN, Vec::new());
+    let error = contents.error().cloned().unwrap_or(unknown);
+    if !retry(cx, sa, &error, Some(&rekey.private), &rekey.proposals) {
+        wait_long(cx, sa);
+    }
+    sa.live.wanted.rekey_ike = true;
+}
+
+/// The peer deletes an IKE SA while we rekey it, or its own product of a collision.
+pub(crate) fn deleted_by_peer(cx: &mut Context<'_>, sa: &mut IkeSa, tx: &mut Transaction) {
+    let own = sa.outstanding.as_ref().map(|outstanding| &outstanding.continuation);
+    if let Some(Continuation::RekeyIke(rekey)) = own
+        && let Some(collision) = rekey.collision.clone()
+    {
+        return adopt(cx, sa, collision.id, tx);
+    }
+    if sa.phase != IkePhase::Undecided {
+        return;
+    }
+    for id in cx.tables.family(sa.about.family) {
+        let Some(other) = cx.tables.get_mut(id) else { continue };
+        let Some(outstanding) = &other.outstanding else { continue };
+        let Continuation::RekeyIke(rekey) = &outstanding.continuation else { continue };
+        if rekey.collision.as_ref().is_some_and(|collision| collision.id == sa.about.id) {
+            tx.begin(other);
+            tx.touch(id);
+            if let Some(outstanding) = &mut other.outstanding
+                && let Continuation::RekeyIke(rekey) = &mut outstanding.continuation
+            {
+                rekey.collision = None;
+            }
+        }
+    }
+}

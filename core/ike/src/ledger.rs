@@ -1,0 +1,162 @@
+//! What is being written and not yet confirmed. A [`Transaction`] gathers what one step changes,
+//! with the way back: should the store refuse it, or ownership end before the answer, the SAs stand
+//! where they stood before, as the store has them.
+
+use crate::child::Child;
+use crate::output::{Change, Event, Output, Ticket};
+use crate::sa::IkeSa;
+use crate::snapshot;
+use std::collections::{BTreeMap, BTreeSet};
+use vipsec_esp::ChildSa;
+use vipsec_wire::id::{EspSpi, IkeSaId};
+
+/// The changes of one step.
+#[derive(Default)]
+pub(crate) struct Transaction {
+    pub(crate) changes: Vec<Change>,
+    undo: Vec<Change>,
+    begun: BTreeSet<IkeSaId>,
+    /// SAs whose changing part has to be in the write.
+    pub(crate) touched: BTreeSet<IkeSaId>,
+    pub(crate) effects: Vec<Output>,
+    pub(crate) events: Vec<Event>,
+    pub(crate) new_sa: bool,
+}
+
+impl Transaction {
+    /// For a step that establishes an IKE SA with a new peer.
+    pub(crate) fn for_new_sa() -> Transaction {
+        Transaction { new_sa: true, ..Transaction::default() }
+    }
+
+    /// To be called before an SA is changed: keeps the way back, once.
+    pub(crate) fn begin(&mut self, sa: &IkeSa) {
+        if self.begun.insert(sa.id()) {
+            let state = Box::new(snapshot::mutable(sa));
+            self.undo.push(Change::IkeMutable { id: sa.id(), state });
+        }
+    }
+
+    /// The changes of an SA are to be written.
+    pub(crate) fn touch(&mut self, id: IkeSaId) {
+        self.touched.insert(id);
+    }
+
+    /// A new IKE SA.
+    pub(crate) fn create(&mut self, sa: &IkeSa) {
+        self.begun.insert(sa.id());
+        self.undo.push(Change::IkeGone(sa.id()));
+        self.touch(sa.id());
+    }
+
+    /// An IKE SA ends. Its Child SAs are to be removed apart.
+    pub(crate) fn end(&mut self, sa: &IkeSa, constant: Change) {
+        self.begin(sa);
+        self.undo.push(constant);
+        self.touched.remove(&sa.id());
+        self.changes.push(Change::IkeGone(sa.id()));
+    }
+
+    /// A new Child SA.
+    pub(crate) fn create_child(&mut self, sa: &ChildSa, outbound: bool, replaces: Option<EspSpi>) {
+        let spi_in = sa.inbound.spi;
+        self.changes.push(Change::ChildConstant(Box::new(snapshot::child_constant(sa))));
+        self.undo.push(Change::ChildGone { spi_in, ike: sa.ike });
+        let sa = Box::new(sa.clone());
+        self.effects.push(Output::Install { after: None, sa, outbound, replaces });
+    }
+
+    /// A Child SA ends.
+    pub(crate) fn end_child(&mut self, child: &Child) {
+        let spi_in = child.sa.inbound.spi;
+        self.changes.push(Change::ChildGone { spi_in, ike: child.sa.ike });
+        let constant = Box::new(snapshot::child_constant(&child.sa));
+        self.undo.push(Change::ChildConstant(constant));
+        self.effects.push(Output::Remove { after: None, spi_in });
+    }
+
+    /// The outbound half of a Child SA comes into use.
+    pub(crate) fn activate(&mut self, spi_in: EspSpi) {
+        self.effects.push(Output::ActivateOutbound { after: None, spi_in });
+    }
+
+    /// Whether nothing has to be written.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.changes.is_empty() && self.touched.is_empty()
+    }
+
+    /// The effects, held for `ticket`, and what to remember until it is confirmed.
+    pub(crate) fn finish(self, ticket: Option<Ticket>) -> (Vec<Output>, Pending) {
+        let effects = self.effects.into_iter().map(|output| held(output, ticket)).collect();
+        let mut undo = self.undo;
+        undo.reverse();
+        let pending = Pending { undo, sas: self.begun, events: self.events };
+        (effects, pending)
+    }
+}
+
+/// The output, to be held until `ticket` is confirmed.
+fn held(mut output: Output, ticket: Option<Ticket>) -> Output {
+    match &mut output {
+        Output::Transmit { after, .. }
+        | Output::Install { after, .. }
+        | Output::ActivateOutbound { after, .. }
+        | Output::Remove { after, .. } => *after = ticket,
+        _ => {}
+    }
+    output
+}
+
+/// A write that is not confirmed.
+#[derive(Debug)]
+pub(crate) struct Pending {
+    /// What to apply, in this order, if it is refused.
+    pub(crate) undo: Vec<Change>,
+    /// The SAs that wait for it.
+    pub(crate) sas: BTreeSet<IkeSaId>,
+    /// What to say once it is done.
+    pub(crate) events: Vec<Event>,
+}
+
+/// All writes under way.
+#[derive(Debug, Default)]
+pub(crate) struct Ledger {
+    last: u64,
+    pending: BTreeMap<Ticket, Pending>,
+    /// Writes that were given up for the time being, and may still succeed.
+    unprotected: BTreeMap<Ticket, BTreeSet<IkeSaId>>,
+}
+
+impl Ledger {
+    /// The name of the next write.
+    pub(crate) fn issue(&mut self) -> Ticket {
+        self.last += 1;
+        Ticket(self.last)
+    }
+
+    pub(crate) fn enter(&mut self, ticket: Ticket, pending: Pending) {
+        self.pending.insert(ticket, pending);
+    }
+
+    pub(crate) fn settle(&mut self, ticket: Ticket) -> Option<Pending> {
+        self.pending.remove(&ticket)
+    }
+
+    /// The newest write under way.
+    pub(crate) fn take_newest(&mut self) -> Option<Pending> {
+        self.pending.pop_last().map(|(_, pending)| pending)
+    }
+
+    pub(crate) fn remember_unprotected(&mut self, ticket: Ticket, sas: BTreeSet<IkeSaId>) {
+        self.unprotected.insert(ticket, sas);
+    }
+
+    /// The SAs of a write that has succeeded after all.
+    pub(crate) fn repaired(&mut self, ticket: Ticket) -> BTreeSet<IkeSaId> {
+        self.unprotected.remove(&ticket).unwrap_or_default()
+    }
+
+    pub(crate) fn forget_unprotected(&mut self) {
+        self.unprotected.clear();
+    }
+}

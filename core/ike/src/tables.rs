@@ -1,0 +1,173 @@
+//! All SAs of a VIP, and what is found through them: families, Child SAs by SPI, leases.
+
+use crate::child::Child;
+use crate::half_open::HalfOpenTable;
+use crate::pool::Leases;
+use crate::sa::IkeSa;
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use vipsec_crypto::Random;
+use vipsec_wire::id::{EspSpi, IkeSaId};
+use vipsec_wire::ike::{Identity, IkeSpis};
+
+/// Answers that are kept for SAs that are gone.
+const GRAVES: usize = 256;
+
+/// Everything that an engine knows of its peers.
+#[derive(Default)]
+pub(crate) struct Tables {
+    sas: BTreeMap<IkeSaId, Box<IkeSa>>,
+    families: BTreeMap<IkeSaId, Vec<IkeSaId>>,
+    /// By the identities of both sides, ours first.
+    peers: BTreeMap<(Identity, Identity), BTreeSet<IkeSaId>>,
+    children: BTreeMap<EspSpi, Child>,
+    pub(crate) leases: Leases,
+    pub(crate) half_open: HalfOpenTable,
+    graves: VecDeque<Grave>,
+}
+
+/// The last answer of an SA that is gone, for the case that it gets lost.
+struct Grave {
+    id: IkeSaId,
+    request: Vec<u8>,
+    response: Vec<u8>,
+}
+
+impl Tables {
+    /// Adds an SA, or puts back one that was taken.
+    pub(crate) fn insert(&mut self, sa: Box<IkeSa>) {
+        let (id, family) = (sa.about.id, sa.about.family);
+        let members = self.families.entry(family).or_default();
+        if !members.contains(&id) {
+            members.push(id);
+            self.leases.hold(family, &sa.about.remote_identity, &sa.about.assigned);
+            self.peers.entry(identities(&sa)).or_default().insert(id);
+        }
+        self.sas.insert(id, sa);
+    }
+
+    /// Takes an SA out to work with it; it counts as present. Give it back with
+    /// [`Tables::insert`] or end it with [`Tables::forget`].
+    pub(crate) fn take(&mut self, id: IkeSaId) -> Option<Box<IkeSa>> {
+        self.sas.remove(&id)
+    }
+
+    /// An SA is gone, be it taken or not.
+    pub(crate) fn forget(&mut self, sa: &IkeSa) {
+        self.sas.remove(&sa.about.id);
+        let key = identities(sa);
+        if let Some(ids) = self.peers.get_mut(&key) {
+            ids.remove(&sa.about.id);
+            if ids.is_empty() {
+                self.peers.remove(&key);
+            }
+        }
+        if let Some(members) = self.families.get_mut(&sa.about.family) {
+            members.retain(|member| *member != sa.about.id);
+            if members.is_empty() {
+                self.families.remove(&sa.about.family);
+                self.leases.release(sa.about.family, &sa.about.assigned);
+            }
+        }
+    }
+
+    pub(crate) fn get(&self, id: IkeSaId) -> Option<&IkeSa> {
+        self.sas.get(&id).map(|sa| &**sa)
+    }
+
+    pub(crate) fn get_mut(&mut self, id: IkeSaId) -> Option<&mut IkeSa> {
+        self.sas.get_mut(&id).map(|sa| &mut **sa)
+    }
+
+    pub(crate) fn sas(&self) -> impl Iterator<Item = &IkeSa> {
+        self.sas.values().map(|sa| &**sa)
+    }
+
+    pub(crate) fn count(&self) -> usize {
+        self.sas.len()
+    }
+
+    /// The SAs between two identities, ours first.
+    pub(crate) fn between(&self, local: &Identity, remote: &Identity) -> Vec<IkeSaId> {
+        let ids = self.peers.get(&(local.clone(), remote.clone()));
+        ids.map_or_else(Vec::new, |ids| ids.iter().copied().collect())
+    }
+
+    /// The SAs of a family.
+    pub(crate) fn family(&self, family: IkeSaId) -> Vec<IkeSaId> {
+        self.families.get(&family).cloned().unwrap_or_default()
+    }
+
+    pub(crate) fn insert_child(&mut self, child: Child) {
+        self.children.insert(child.sa.inbound.spi, child);
+    }
+
+    pub(crate) fn remove_child(&mut self, spi: EspSpi) -> Option<Child> {
+        self.children.remove(&spi)
+    }
+
+    pub(crate) fn child(&self, spi: EspSpi) -> Option<&Child> {
+        self.children.get(&spi)
+    }
+
+    pub(crate) fn child_mut(&mut self, spi: EspSpi) -> Option<&mut Child> {
+        self.children.get_mut(&spi)
+    }
+
+    pub(crate) fn children(&self) -> impl Iterator<Item = &Child> {
+        self.children.values()
+    }
+
+    /// The Child SA of an IKE SA that the peer knows by the SPI at which *it* receives.
+    pub(crate) fn child_by_peer_spi(&self, sa: &IkeSa, peer: EspSpi) -> Option<&Child> {
+        let mut children = sa.children.iter().filter_map(|link| self.children.get(&link.spi));
+        children.find(|child| child.sa.outbound.spi == peer)
+    }
+
+    /// An SPI at which nothing is received yet. One that is offered in an exchange under way may be
+    /// drawn again, once in 2^32 times; the exchange that ends later then fails.
+    pub(crate) fn draw_esp_spi(&self, rng: &mut dyn Random) -> EspSpi {
+        loop {
+            let mut bytes = [0; 4];
+            rng.fill(&mut bytes);
+            let spi = EspSpi(u32::from_be_bytes(bytes));
+            if spi.0 > 255 && !self.children.contains_key(&spi) {
+                return spi;
+            }
+        }
+    }
+
+    /// An SPI of ours that no IKE SA has.
+    pub(crate) fn draw_ike_spi(&self, rng: &mut dyn Random) -> IkeSaId {
+        loop {
+            let mut bytes = [0; 8];
+            rng.fill(&mut bytes);
+            let id = IkeSaId(u64::from_be_bytes(bytes));
+            let known = self.sas.contains_key(&id)
+                || self.families.contains_key(&id)
+                || self.half_open.contains(id);
+            if id.0 != 0 && !known {
+                return id;
+            }
+        }
+    }
+
+    /// Keeps the last answer of an SA that ends with it.
+    pub(crate) fn bury(&mut self, id: IkeSaId, request: &[u8], response: Vec<u8>) {
+        if self.graves.len() >= GRAVES {
+            self.graves.pop_front();
+        }
+        self.graves.push_back(Grave { id, request: request.to_vec(), response });
+    }
+
+    /// What a repetition of the last request of an SA that is gone is to be answered with.
+    pub(crate) fn exhume(&self, spis: IkeSpis, request: &[u8]) -> Option<&[u8]> {
+        let ours = [spis.initiator, spis.responder];
+        let grave = self.graves.iter().rev();
+        let mut grave = grave.filter(|grave| ours.contains(&grave.id.0));
+        grave.find(|grave| grave.request == request).map(|grave| grave.response.as_slice())
+    }
+}
+
+fn identities(sa: &IkeSa) -> (Identity, Identity) {
+    (sa.about.local_identity.clone(), sa.about.remote_identity.clone())
+}

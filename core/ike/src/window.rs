@@ -1,0 +1,83 @@
+//! Message IDs (RFC 7296 sections 2.2 and 2.3). Our window for the peer's requests is 1: one
+//! request is answered before the next, and the answer is kept for its repetition. We have one
+//! request of our own in flight, whatever window the peer grants.
+
+use vipsec_wire::record::v1::StoredResponse;
+
+/// The message IDs of both directions.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Window {
+    /// ID of our next request.
+    pub(crate) next_request: u32,
+    /// ID that the peer's next request must have.
+    pub(crate) expected_request: u32,
+    /// The window that the peer has granted.
+    pub(crate) peer_window: u32,
+    /// The answer to the peer's last request.
+    pub(crate) last_response: Option<StoredResponse>,
+}
+
+/// What a request's message ID says.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Verdict<'a> {
+    /// To be handled.
+    Fresh,
+    /// To be answered with these bytes.
+    Repetition(&'a StoredResponse),
+    /// To be dropped.
+    Outside,
+}
+
+impl Window {
+    /// The window of a new IKE SA; the first IKE SA of a peer has used up the IDs of its initial
+    /// exchanges.
+    pub(crate) fn new(next_request: u32, expected_request: u32) -> Window {
+        Window { next_request, expected_request, peer_window: 1, last_response: None }
+    }
+
+    /// Judges a request. `inherited`: this owner took the SA over, and its predecessor need not have
+    /// stored the empty INFORMATIONAL requests that it answered; so the peer, which the message
+    /// authenticates, may be ahead. Nothing that changes state can be replayed that way, since all
+    /// of that is stored before it is answered.
+    pub(crate) fn judge(&self, id: u32, inherited: bool) -> Verdict<'_> {
+        if id == self.expected_request || inherited && id > self.expected_request {
+            return Verdict::Fresh;
+        }
+        match &self.last_response {
+            Some(response) if response.id == id => Verdict::Repetition(response),
+            _ => Verdict::Outside,
+        }
+    }
+
+    /// A request was answered.
+    pub(crate) fn answered(&mut self, id: u32, message: Vec<u8>) {
+        self.expected_request = id.saturating_add(1);
+        self.last_response = Some(StoredResponse { id, message });
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn one_request_after_the_other() {
+        let mut window = Window::new(0, 2);
+        assert_eq!(window.judge(2, false), Verdict::Fresh);
+        assert_eq!(window.judge(3, false), Verdict::Outside);
+        assert_eq!(window.judge(1, false), Verdict::Outside);
+        window.answered(2, vec![9]);
+        assert_eq!(window.judge(3, false), Verdict::Fresh);
+        let repeated = StoredResponse { id: 2, message: vec![9] };
+        assert_eq!(window.judge(2, false), Verdict::Repetition(&repeated));
+    }
+
+    #[test]
+    fn a_new_owner_lets_the_peer_be_ahead_but_never_behind() {
+        let mut window = Window::new(0, 2);
+        assert_eq!(window.judge(7, true), Verdict::Fresh);
+        window.answered(7, vec![]);
+        assert_eq!(window.judge(6, true), Verdict::Outside);
+        assert_eq!(window.judge(20, true), Verdict::Fresh);
+    }
+}
