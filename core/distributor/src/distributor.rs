@@ -179,6 +179,15 @@ impl Distributor {
         self.follow(now, flow, segment, Direction::Outbound)
     }
 
+    /// At the owner: a packet to a peer whose sender is not known, because a former owner forwarded
+    /// it. It enters nothing.
+    pub fn late_answer(&mut self, now: Timestamp, flow: &Flow, segment: Segment) -> Answer {
+        match self.table.touch(now, flow, segment, Direction::Outbound) {
+            None if segment.resets() => Answer::Unknown,
+            _ => Answer::Pass,
+        }
+    }
+
     /// At the owner: a packet to a peer that comes from the node `from`. It enters a connection
     /// that is unknown: its target knows better.
     pub fn answer(&mut self, now: Timestamp, flow: &Flow, segment: Segment, from: u16) -> Answer {

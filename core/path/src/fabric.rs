@@ -169,10 +169,10 @@ impl Fabric {
             return Err(DropReason::FabricMalformed);
         }
         let (from, serial) = (receiver.node, receiver.serial);
-        let confirmed = self.peers.get_mut(&from).is_some_and(|peer| {
-            let newest = serial == peer.serial && peer.retire.is_none() && serial > 1;
-            newest && peer.confirm(now)
-        });
+        let confirmed = self
+            .peers
+            .get_mut(&from)
+            .is_some_and(|peer| serial == peer.serial && peer.confirm(now));
         Ok(Frame { from, content: opened.payload, confirmed })
     }
 

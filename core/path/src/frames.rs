@@ -92,8 +92,10 @@ impl Path {
         out: &mut dyn Sink,
     ) -> Result<(), DropReason> {
         let late = header.kind == Kind::LateInner;
+        // Who first sent a late packet is not known.
+        let from = (!late).then_some(from);
         if self.is_early(vip, header) {
-            let kept = self.vip(vip)?.held.push(now, HeldKind::Inner(from), true, packet);
+            let kept = self.vip(vip)?.held.push(now, HeldKind::Inner(from), late, packet);
             return kept.then_some(()).ok_or(DropReason::FreezeFull);
         }
         self.inner_of(now, vip, from, late, packet, out)

@@ -34,8 +34,8 @@ impl Outer {
 pub(crate) enum HeldKind {
     /// From outside: the UDP payload, or plain ESP.
     Outer(Outer),
-    /// From inside, from the node of this index.
-    Inner(u16),
+    /// From inside, from the node of this index if that is known.
+    Inner(Option<u16>),
 }
 
 /// One waiting packet.

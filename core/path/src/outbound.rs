@@ -32,15 +32,16 @@ impl Path {
         let view = Packet::parse(packet).map_err(|_| DropReason::Malformed)?;
         let vip = self.vip_of_inner(&view.tuple).ok_or(DropReason::NoSa)?;
         let own = self.own;
-        self.inner_view(now, vip, own, false, &view, out)
+        self.inner_view(now, vip, Some(own), false, &view, out)
     }
 
-    /// A packet of a known VIP from the node `from`. `late`: another node has forwarded it.
+    /// A packet of a known VIP from the TUN of the node `from`, if that is known. `late`: another
+    /// node has forwarded it.
     pub(crate) fn inner_of(
         &mut self,
         now: Timestamp,
         vip: usize,
-        from: u16,
+        from: Option<u16>,
         late: bool,
         packet: &[u8],
         out: &mut dyn Sink,
@@ -53,7 +54,7 @@ impl Path {
         &mut self,
         now: Timestamp,
         vip: usize,
-        from: u16,
+        from: Option<u16>,
         late: bool,
         packet: &Packet<'_>,
         out: &mut dyn Sink,
@@ -68,7 +69,7 @@ impl Path {
             }
             Gate::Forward(_) if late => Err(DropReason::Hops),
             Gate::Forward(owner) => {
-                let kind = if from == own { Kind::ToOwner } else { Kind::LateInner };
+                let kind = if from == Some(own) { Kind::ToOwner } else { Kind::LateInner };
                 self.forward_inner(now, vip, owner, kind, packet, out)
             }
             Gate::Refuse(reason) => Err(reason),
@@ -116,14 +117,14 @@ impl Path {
         now: Timestamp,
         vip: usize,
         epoch: Epoch,
-        (from, late): (u16, bool),
+        (from, late): (Option<u16>, bool),
         packet: &Packet<'_>,
         out: &mut dyn Sink,
     ) -> Result<(), DropReason> {
         let (own, worker) = (self.own, self.config.worker);
         let state = self.vip(vip)?;
         let ours = state.distributor.is_ours(packet.tuple.source);
-        if from != own && !ours && state.distributor.is_ours(packet.tuple.destination) {
+        if from != Some(own) && !ours && state.distributor.is_ours(packet.tuple.destination) {
             // It came out of a tunnel at the former owner and found no connection there.
             return self.distribute(now, vip, &mut packet.bytes().to_vec(), out);
         }
@@ -131,13 +132,12 @@ impl Path {
         let name = state.vip;
         let home = self.sad.get(slot).ok_or(DropReason::NoSa)?.home;
         if home != worker {
-            let from = (from != own).then_some(from);
             let kind = HandOver::Inner { vip: name, from, late };
             out.hand_over(home, kind, packet.bytes());
             return Ok(());
         }
         if ours {
-            self.enter_connection(now, vip, from, packet)?;
+            self.enter_connection(now, vip, from, packet, out)?;
         }
         let result = self.protect(now, slot, epoch, from, packet, out);
         self.mark_dirty(now, slot);
@@ -151,11 +151,22 @@ impl Path {
         &mut self,
         now: Timestamp,
         vip: usize,
-        from: u16,
+        from: Option<u16>,
         packet: &Packet<'_>,
+        out: &mut dyn Sink,
     ) -> Result<(), DropReason> {
         let Some((flow, segment)) = flow_of(packet, false) else { return Ok(()) };
-        match self.vip(vip)?.distributor.answer(now, &flow, segment, from) {
+        let state = self.vip(vip)?;
+        let distributor = &mut state.distributor;
+        let news = state.waiting.len() > 0 && distributor.holder(&flow).is_none();
+        let answer = match from {
+            Some(from) => distributor.answer(now, &flow, segment, from),
+            None => distributor.late_answer(now, &flow, segment),
+        };
+        if news {
+            self.retry_waiting(now, vip, out);
+        }
+        match answer {
             Answer::Pass => Ok(()),
             Answer::WrongTarget => Err(DropReason::WrongTarget),
             Answer::Unknown => Err(DropReason::UnknownConnection),
@@ -169,7 +180,7 @@ impl Path {
         now: Timestamp,
         slot: u32,
         epoch: Epoch,
-        from: u16,
+        from: Option<u16>,
         packet: &Packet<'_>,
         out: &mut dyn Sink,
     ) -> Result<(), DropReason> {
@@ -259,7 +270,7 @@ impl Path {
         &mut self,
         now: Timestamp,
         vip: usize,
-        from: u16,
+        from: Option<u16>,
         packet: &Packet<'_>,
         mtu: usize,
         out: &mut dyn Sink,
@@ -270,10 +281,11 @@ impl Path {
         };
         let own = self.own;
         let ours = self.vip(vip)?.distributor.is_ours(packet.tuple.source);
-        if from == own || !ours {
-            out.inner(&answer);
-        } else {
-            self.send_to_target(now, vip, from, &answer, out)?;
+        match from {
+            Some(from) if ours && from != own => {
+                self.send_to_target(now, vip, from, &answer, out)?;
+            }
+            _ => out.inner(&answer),
         }
         Err(DropReason::TooBig)
     }

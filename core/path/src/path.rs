@@ -152,10 +152,7 @@ impl Path {
             }
             HandOver::Inner { vip, from, late } => {
                 let result = match self.find_vip(vip) {
-                    Some(index) => {
-                        let from = from.unwrap_or(self.own);
-                        self.inner_of(now, index, from, late, packet, out)
-                    }
+                    Some(index) => self.inner_of(now, index, from, late, packet, out),
                     None => Err(DropReason::UnknownVip),
                 };
                 self.count(result);

@@ -152,7 +152,7 @@ impl Path {
             (HeldKind::Outer(outer), Some(node)) => {
                 self.forward_outer(now, vip, node, outer, &packet, out)
             }
-            (HeldKind::Inner(_), Some(node)) => self.late_inner(now, vip, node, &packet, out),
+            (HeldKind::Inner(from), Some(_)) => self.inner_of(now, vip, from, late, &packet, out),
         }
     }
 

@@ -74,7 +74,7 @@ pub enum HandOver {
     Inner {
         /// The VIP whose SA covers it.
         vip: Vip,
-        /// Index of the node that sent it through the fabric, `None` for this node's TUN.
+        /// Index of the node whose TUN it came from, if that is known.
         from: Option<u16>,
         /// Another node has forwarded it already.
         late: bool,
