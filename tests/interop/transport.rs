@@ -36,6 +36,7 @@ fn start(lab: &Lab, site: &Site, name: &str, vips: String) -> Result<Node> {
         members: Vec::new(),
         vips,
         cluster: String::new(),
+        log_level: "debug".into(),
     };
     let mut node = Node::start(lab, site.node(name)?, &setup)?;
     node.wait_until_up()?;

@@ -129,6 +129,7 @@ pub fn start_cluster(lab: &Lab, site: &Site) -> Result<Vec<Node>> {
             members: members.clone(),
             vips: if is_candidate { candidate_vip("manual", true) } else { target_vip() },
             cluster: String::new(),
+            log_level: "debug".into(),
         };
         nodes.push(Node::start(lab, site.node(name)?, &setup)?);
     }
@@ -162,6 +163,7 @@ pub fn start_gateway(lab: &Lab, site: &Site, vips: String) -> Result<Node> {
         members: Vec::new(),
         vips,
         cluster: String::new(),
+        log_level: "debug".into(),
     };
     let mut node = Node::start(lab, site.node("a")?, &setup)?;
     node.wait_until_up()?;

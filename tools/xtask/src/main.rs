@@ -44,6 +44,9 @@ enum Task {
         /// Length of each throughput run.
         #[arg(long, default_value_t = 5)]
         seconds: u32,
+        /// How often each is measured.
+        #[arg(long, default_value_t = 3)]
+        rounds: u32,
     },
     /// Replays whole clusters in virtual time.
     Sim {
@@ -72,7 +75,9 @@ fn main() -> Result<ExitCode> {
     let passed = match task {
         Task::Test => test::run().map(|()| true),
         Task::Demo { json, keep } => demo::run(&demo::Options { json, keep }),
-        Task::Bench { json, seconds } => bench::run(json.as_deref(), seconds).map(|()| true),
+        Task::Bench { json, seconds, rounds } => {
+            bench::run(json.as_deref(), bench::Options { seconds, rounds }).map(|()| true)
+        }
         Task::Sim { seeds, first } => sim(seeds, first).map(|()| true),
         Task::Lint => test::lint().map(|()| true),
         Task::Tidy => tidy::run(workspace()).map(|()| true),

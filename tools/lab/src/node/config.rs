@@ -21,6 +21,8 @@ pub struct Setup {
     pub vips: String,
     /// Further lines of the `[cluster]` section.
     pub cluster: String,
+    /// How much it logs: `info`, `debug`…
+    pub log_level: String,
 }
 
 /// The embedded store.
@@ -54,7 +56,7 @@ impl Setup {
         for (key, file) in [("state_dir", "state"), ("socket", "vipsec.sock")] {
             line(&mut text, &format!("{key} = \"{}\"", directory.join(file).display()));
         }
-        line(&mut text, "log = { level = \"debug\", format = \"text\" }");
+        line(&mut text, &format!("log = {{ level = {:?}, format = \"text\" }}", self.log_level));
         if !self.members.is_empty() {
             line(&mut text, &format!("identity = \"{}\"", directory.join("node.key").display()));
         }

@@ -129,6 +129,12 @@ impl StrongSwan {
         )
     }
 
+    /// Identifier of the daemon's process.
+    #[must_use]
+    pub fn pid(&self) -> i32 {
+        self.process.pid().as_raw()
+    }
+
     /// The daemon's process.
     pub fn process(&mut self) -> &mut Process {
         &mut self.process

@@ -1,9 +1,48 @@
-//! `cargo xtask bench`.
+//! `cargo xtask bench`: what the data path carries, what sealing costs, and how many IKE SAs a
+//! CPU second buys, each beside the same thing done by others in the same run. Ratios come first,
+//! for absolute figures move with the machine's load.
+
+mod gateways;
+mod seal;
+mod setups;
+mod throughput;
 
 use std::path::Path;
 
-use anyhow::Result;
+use anyhow::{Context, Result};
+use serde::Serialize;
+use vipsec_lab::run::Lab;
 
-pub(crate) fn run(_json: Option<&Path>, _seconds: u32) -> Result<()> {
+/// How it is measured.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Options {
+    /// Length of each throughput run.
+    pub(crate) seconds: u32,
+    /// How often each is measured; they take turns.
+    pub(crate) rounds: u32,
+}
+
+/// Everything that `--json` writes.
+#[derive(Debug, Serialize)]
+struct Report {
+    throughput: throughput::Throughput,
+    set_ups: setups::SetUps,
+    seal: Vec<seal::Row>,
+}
+
+/// Measures and prints.
+pub(crate) fn run(json: Option<&Path>, options: Options) -> Result<()> {
+    crate::demo::prepare()?;
+    let seal = seal::measure()?;
+    let throughput = throughput::measure(&Lab::start()?, options)?;
+    let set_ups = setups::measure(&Lab::start()?)?;
+    let report = Report { throughput, set_ups, seal };
+    report.throughput.print();
+    seal::print(&report.seal);
+    report.set_ups.print();
+    if let Some(path) = json {
+        let text = serde_json::to_string_pretty(&report).context("cannot encode the report")?;
+        std::fs::write(path, text).with_context(|| format!("cannot write {}", path.display()))?;
+    }
     Ok(())
 }
