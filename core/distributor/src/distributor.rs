@@ -199,12 +199,10 @@ impl Distributor {
                     return Answer::Pass;
                 }
             }
-            Some(entry) => {
-                let held = self.table.is_confirmed(entry) && !entry.state.is_over();
-                if held || segment.resets() {
-                    return Answer::WrongTarget;
-                }
+            Some(entry) if segment.resets() || !entry.state.is_over() => {
+                return Answer::WrongTarget;
             }
+            Some(_) => {}
             None if segment.resets() => return Answer::Unknown,
             None => {}
         }

@@ -16,12 +16,12 @@ use vipsec_wire::time::Timestamp;
 /// Departures that are kept for the backups; more are not told, and expire there by themselves.
 const GONE_MAX: usize = 65_536;
 
-/// Who said that a connection belongs to its target.
+/// Who says that a connection belongs to its target.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Origin {
     /// The owner's news: a backup's knowledge.
     Mirror,
-    /// The target itself, or a packet that passed here.
+    /// The target itself.
     Holder,
 }
 
@@ -195,34 +195,32 @@ impl Table {
         self.place(entry, now_s)
     }
 
-    /// Takes in what another node says of a connection. A packet that passed here, or the holder's
-    /// own word, is not overridden by hearsay.
+    /// Takes in what another node says of a connection. A packet that passed here since the last
+    /// change of owner is not overridden by hearsay; of two nodes that are said to have the same
+    /// connection, the one that has used it last has it.
     ///
     /// # Errors
     /// [`Full`] when there is no room; nothing changes then.
     pub fn import(&mut self, now: Timestamp, said: &Said, origin: Origin) -> Result<(), Full> {
         let now_s = seconds(now);
-        let known = self.peek(&said.flow);
-        let confirmed =
-            known.is_some_and(|entry| entry.confirmed == self.generation && !entry.state.is_over());
-        let same = known.is_some_and(|entry| entry.node == said.node);
-        if confirmed && !(same && origin == Origin::Holder) {
-            return Ok(());
+        let mut touched_s = now_s.saturating_sub(said.idle_s);
+        if let Some(known) = self.peek(&said.flow) {
+            let over = known.state.is_over();
+            if known.confirmed == self.generation && !over {
+                return Ok(());
+            }
+            if known.node == said.node {
+                touched_s = touched_s.max(known.touched_s);
+            } else if !over && !is_newer((touched_s, origin), known) {
+                return Ok(());
+            }
         }
-        let touched_s = now_s.saturating_sub(said.idle_s);
-        let touched_s = match known {
-            Some(entry) if same => entry.touched_s.max(touched_s),
-            _ => touched_s,
-        };
         let entry = Entry {
             key: Key::new(&said.flow),
             since_s: now_s.saturating_sub(said.age_s),
             touched_s,
             told_s: touched_s,
-            confirmed: match origin {
-                Origin::Holder => self.generation,
-                Origin::Mirror => self.generation.wrapping_sub(1),
-            },
+            confirmed: self.generation.wrapping_sub(1),
             node: said.node,
             state: said.state,
             opened_by_target: said.opened_by_target,
@@ -230,13 +228,6 @@ impl Table {
             used: true,
         };
         self.place(entry, now_s)
-    }
-
-    /// Whether the target of a connection is known by packets or by the target's own word since the
-    /// last change of owner.
-    #[must_use]
-    pub fn is_confirmed(&self, entry: &Entry) -> bool {
-        entry.confirmed == self.generation
     }
 
     /// Forgets a connection.
@@ -374,6 +365,10 @@ impl Table {
         let limit = entry.state.idle_limit(&self.timeouts).as_secs();
         u32::try_from(limit).unwrap_or(u32::MAX).max(1)
     }
+}
+
+fn is_newer((touched_s, origin): (u32, Origin), known: &Entry) -> bool {
+    touched_s > known.touched_s || (touched_s == known.touched_s && origin == Origin::Holder)
 }
 
 /// What another node says of a connection.

@@ -77,6 +77,9 @@ impl Path {
     /// enough.
     pub(crate) fn retry_waiting(&mut self, now: Timestamp, vip: usize, out: &mut dyn Sink) {
         let Ok(state) = self.vip(vip) else { return };
+        if state.frozen {
+            return;
+        }
         for _ in 0..state.waiting.len() {
             let Ok(state) = self.vip(vip) else { return };
             let Some((deadline, packet)) = state.waiting.pop() else { return };

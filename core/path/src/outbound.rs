@@ -104,7 +104,12 @@ impl Path {
         let states = || (0..).zip(&self.vips).filter_map(|(i, state)| Some((i, state.as_ref()?)));
         let mut ours = states().filter(|(_, state)| state.distributor.is_ours(tuple.source));
         match ours.next() {
-            Some((index, state)) => state.is_protected(tuple.destination).then_some(index),
+            Some((index, state)) => {
+                let goes = state.is_owner()
+                    || state.is_protected(tuple.destination)
+                    || state.spd.find(tuple).is_some();
+                goes.then_some(index)
+            }
             None => {
                 let mut covered = states().filter(|(_, state)| state.spd.find(tuple).is_some());
                 covered.next().map(|(index, _)| index)

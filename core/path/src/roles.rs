@@ -29,12 +29,10 @@ impl Path {
         let (reconcile, limits) = (self.config.limits.reconcile, self.config.limits.clone());
         let state = self.vip(index)?;
         let Some(changed) = state.set_role(now, role, owner, &limits) else { return Ok(()) };
-        if !changed {
-            return Ok(());
+        if changed {
+            state.distributor.begin_generation(state.is_owner());
         }
-        state.frozen = false;
-        state.distributor.begin_generation(state.is_owner());
-        if state.is_owner() {
+        if changed && state.is_owner() {
             // After an exact hand-over there is nothing to be learnt.
             let known = state.handed == Some(role.epoch());
             let pending = if known { Vec::new() } else { state.distributor.other_targets() };
@@ -74,6 +72,7 @@ impl Path {
         if state.frozen {
             state.frozen = false;
             self.release_held(now, index, out);
+            self.retry_waiting(now, index, out);
         }
         Ok(())
     }
@@ -127,7 +126,7 @@ impl Path {
     fn release_held(&mut self, now: Timestamp, vip: usize, out: &mut dyn Sink) {
         let Ok(state) = self.vip(vip) else { return };
         let forward = state.owner();
-        if !state.is_owner() && forward.is_none() {
+        if state.frozen || (!state.is_owner() && forward.is_none()) {
             return;
         }
         for held in state.held.take() {

@@ -113,7 +113,7 @@ impl Path {
         let vips = self.vips.iter().flatten().flat_map(|state| {
             let held = state.held.oldest().filter(|_| !state.frozen);
             [
-                state.waiting.deadline(),
+                state.waiting.deadline().filter(|_| !state.frozen),
                 held.map(|oldest| oldest + limits.early),
                 state.distributor.table().next_expiry(),
             ]

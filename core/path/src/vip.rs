@@ -115,7 +115,7 @@ impl VipState {
     }
 
     /// Takes a role on. `None` when the epoch is lower than the known one; otherwise whether the
-    /// ownership changed by it.
+    /// owner changed, or began anew, by it.
     pub(crate) fn set_role(
         &mut self,
         now: Timestamp,
@@ -134,7 +134,8 @@ impl VipState {
         self.is_owner = is_owner;
         self.epoch = role.epoch();
         self.owner = owner;
-        Some(was != (is_owner, self.epoch) || !is_owner)
+        self.frozen &= is_owner && was == (true, self.epoch);
+        Some(was != (is_owner, self.epoch))
     }
 
     /// For a packet from outside.

@@ -34,7 +34,7 @@ fn heartbeats_go_at_once_when_they_change_and_then_regularly() {
     let mut world = World::owned_by_a();
     world.command("a", &beat(b"first"));
     let first = ("a".to_owned(), b"first".to_vec());
-    assert_eq!(beats(&mut world, "b"), [first.clone()]);
+    assert_eq!(beats(&mut world, "b"), vec![first.clone()]);
     world.command("a", &beat(b"first"));
     assert_eq!(beats(&mut world, "b"), [], "no change");
     world.pass(Duration::from_millis(149));
