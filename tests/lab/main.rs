@@ -1,16 +1,21 @@
 //! The lab tested on itself: two strongSwans, one of them in the place of vipsec. What is proven
 //! here of the client, the probers and the oracle need not be doubted when vipsec stands there.
 
+#![allow(clippy::print_stdout)] // A process that holds a lab tells so.
+
+use std::io::{BufRead, BufReader};
+use std::process::{Command, Stdio};
 use std::time::Duration;
 
-use anyhow::{Result, ensure};
+use anyhow::{Context, Result, ensure};
 use vipsec_lab::capture::oracle::{Rules, judge};
 use vipsec_lab::capture::{Capture, frames};
 use vipsec_lab::clock::now_us;
+use vipsec_lab::command::run;
 use vipsec_lab::flow::{FlowRecord, Window};
 use vipsec_lab::netns::{Namespace, plug};
 use vipsec_lab::probe::Prober;
-use vipsec_lab::run::Lab;
+use vipsec_lab::run::{Lab, is_root};
 use vipsec_lab::strongswan::{Child, Connection, Credential, Settings, StrongSwan, exchanges};
 use vipsec_tests::in_lab;
 
@@ -87,10 +92,14 @@ fn all_flows(lab: &Lab) -> Result<()> {
     for (name, line) in flows {
         probers.push(Prober::start(lab, &client, name, line)?);
     }
+    for prober in &mut probers {
+        prober.wait_until_flowing(1)?;
+    }
+    let began = now_us();
     std::thread::sleep(Duration::from_secs(4));
     for prober in probers {
         for record in prober.finish()? {
-            check_flow(&record)?;
+            check_flow(&record, began)?;
         }
     }
     ensure!(server.finish()?.iter().all(|record| record.corrupt == 0));
@@ -108,8 +117,8 @@ fn all_flows(lab: &Lab) -> Result<()> {
     Ok(())
 }
 
-fn check_flow(record: &FlowRecord) -> Result<()> {
-    let window = Window { from_us: record.started_us, to_us: now_us() };
+fn check_flow(record: &FlowRecord, from_us: u64) -> Result<()> {
+    let window = Window { from_us, to_us: now_us() };
     let name = &record.name;
     eprintln!(
         "{name}: {} arrived, longest gap {} us, {} of {} lost",
@@ -141,6 +150,59 @@ fn leave_in_clear(lab: &Lab) -> Result<()> {
     Ok(())
 }
 
+/// Marks a process of this test program that is to hold a lab until it is ended.
+const HOLD: &str = "VIPSEC_LAB_HOLD";
+
+/// No test: what the next two run in a process of its own.
+#[test]
+fn hold_a_lab() {
+    if std::env::var_os(HOLD).is_some() {
+        in_lab(|lab| {
+            let (_, client, _) = two_hosts(lab)?;
+            let _prober = Prober::start(lab, &client, "ping", "ping --to 127.0.0.1")?;
+            println!("holding {}", client.name());
+            std::thread::sleep(Duration::from_secs(60));
+            Ok(())
+        });
+    }
+}
+
+/// Ends a process that holds a lab by a signal and says what is left of it.
+fn left_after(signal: &str) -> Result<String> {
+    let mut holder = Command::new(std::env::current_exe()?)
+        .args(["--exact", "hold_a_lab", "--nocapture"])
+        .env(HOLD, "1")
+        .stdout(Stdio::piped())
+        .spawn()?;
+    let said = BufReader::new(holder.stdout.take().context("no output")?).lines();
+    let held = said
+        .map_while(Result::ok)
+        .find_map(|line| Some(line.split_once("holding ")?.1.split_once('-')?.0.to_owned()));
+    let prefix = held.context("the lab was not made")?;
+    run(&format!("kill -{signal} {}", holder.id()))?;
+    holder.wait()?;
+    if signal == "KILL" {
+        // A killed process cleans nothing up; the next lab does.
+        ensure!(run("ip netns list")?.contains(&prefix), "the kernel cleans up namespaces?");
+        in_lab(|_| Ok(()));
+    }
+    let everything = [run("ip netns list")?, run("ps -eo args")?, run("ls /tmp")?].concat();
+    let left: Vec<&str> = everything.lines().filter(|line| line.contains(&prefix)).collect();
+    Ok(left.join("\n"))
+}
+
+#[test]
+fn an_interrupted_lab_cleans_up_and_a_killed_one_is_reaped() -> Result<()> {
+    if !is_root() {
+        return Ok(());
+    }
+    for signal in ["INT", "TERM", "KILL"] {
+        let left = left_after(signal)?;
+        ensure!(left.is_empty(), "after SIG{signal} there is still:\n{left}");
+    }
+    Ok(())
+}
+
 #[test]
 fn nothing_is_left_of_a_lab_that_ended() -> Result<()> {
     let mut made = None;
@@ -151,10 +213,10 @@ fn nothing_is_left_of_a_lab_that_ended() -> Result<()> {
         Ok(())
     });
     let Some((directory, name)) = made else { return Ok(()) };
-    let left = vipsec_lab::command::run("ip netns list")?;
+    let left = run("ip netns list")?;
     ensure!(!left.contains(&name), "{left}");
     ensure!(!directory.exists(), "{} is still there", directory.display());
-    let processes = vipsec_lab::command::run("ps -eo args")?;
+    let processes = run("ps -eo args")?;
     let prefix = name.split('-').next().unwrap_or_default();
     ensure!(!processes.contains(prefix), "{processes}");
     Ok(())
