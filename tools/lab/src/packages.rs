@@ -7,14 +7,13 @@ use anyhow::{Context, Result, bail};
 use crate::command;
 
 /// A program that must be there, and the package that brings it on Debian and Ubuntu.
-const NEEDED: [(&str, &str); 10] = [
+const NEEDED: [(&str, &str); 9] = [
     ("ip", "iproute2"),
     ("sysctl", "procps"),
     ("setpriv", "util-linux"),
     ("ethtool", "ethtool"),
     ("nft", "nftables"),
     ("tcpdump", "tcpdump"),
-    ("tshark", "tshark"),
     ("iperf3", "iperf3"),
     ("swanctl", "strongswan-swanctl"),
     ("charon-systemd", "charon-systemd"),

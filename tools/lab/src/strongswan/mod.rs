@@ -26,11 +26,15 @@ use crate::process::{Process, Program};
 use crate::run::Lab;
 
 const CHARON: &str = "/usr/sbin/charon-systemd";
+const SWANCTL: &str = "/usr/sbin/swanctl";
+/// Says `Y` where AppArmor is at work.
+const APPARMOR: &str = "/sys/module/apparmor/parameters/enabled";
 
 /// A strongSwan daemon in a namespace.
 #[derive(Debug)]
 pub struct StrongSwan {
     directory: PathBuf,
+    swanctl: PathBuf,
     process: Process,
 }
 
@@ -45,13 +49,14 @@ impl StrongSwan {
         config::write(&directory, settings)?;
         let program = Program {
             namespace: namespace.clone(),
-            path: CHARON.into(),
+            path: unconfined(CHARON, &directory)?,
             arguments: Vec::new(),
             environment: vec![("STRONGSWAN_CONF".into(), path_text(&directory, "strongswan.conf"))],
             log: directory.join("stdout.log"),
             lasting: settings.lasting,
         };
-        let mut swan = Self { process: Process::start(program)?, directory };
+        let swanctl = unconfined(SWANCTL, &directory)?;
+        let mut swan = Self { process: Process::start(program)?, swanctl, directory };
         wait_for("strongSwan's control socket", Duration::from_secs(10), || {
             anyhow::ensure!(swan.process.is_alive(), "{}", swan.process.obituary());
             Ok(swan.directory.join("charon.vici").exists().then_some(()))
@@ -65,7 +70,7 @@ impl StrongSwan {
     /// # Errors
     /// When it fails; the error carries what it said.
     pub fn swanctl(&self, arguments: &str) -> Result<String> {
-        let mut command = Command::new("swanctl");
+        let mut command = Command::new(&self.swanctl);
         command
             .env("STRONGSWAN_CONF", path_text(&self.directory, "strongswan.conf"))
             .env("SWANCTL_DIR", path_text(&self.directory, "swanctl"))
@@ -124,8 +129,9 @@ impl StrongSwan {
     #[must_use]
     pub fn hint(&self) -> String {
         format!(
-            "STRONGSWAN_CONF={} swanctl --list-sas",
-            path_text(&self.directory, "strongswan.conf")
+            "STRONGSWAN_CONF={} {} --list-sas",
+            path_text(&self.directory, "strongswan.conf"),
+            self.swanctl.display()
         )
     }
 
@@ -139,6 +145,19 @@ impl StrongSwan {
     pub fn process(&mut self) -> &mut Process {
         &mut self.process
     }
+}
+
+/// Path of a program that may read the lab's files. The distributions' AppArmor profiles are bound
+/// to the paths of strongSwan's programs and allow them nothing outside /etc and /run; a copy of
+/// the same program has no profile.
+fn unconfined(program: &str, directory: &Path) -> Result<PathBuf> {
+    let is_confined = std::fs::read(APPARMOR).is_ok_and(|state| state.starts_with(b"Y"));
+    if !is_confined {
+        return Ok(program.into());
+    }
+    let copy = directory.join(Path::new(program).file_name().unwrap_or_default());
+    std::fs::copy(program, &copy).with_context(|| format!("cannot copy {program}"))?;
+    Ok(copy)
 }
 
 fn path_text(directory: &Path, file: &str) -> String {
