@@ -54,15 +54,6 @@ impl Node {
         Ok(accepted?)
     }
 
-    /// This node stops in order: owners give their VIPs up.
-    pub fn handle_stop(&mut self, now: Timestamp) {
-        let vips: Vec<Vip> = self.vips.keys().copied().collect();
-        for vip in vips {
-            self.cluster.handle_release(now, vip);
-        }
-        self.settle(now);
-    }
-
     /// Initiates a connection with one of its children.
     ///
     /// # Errors

@@ -26,6 +26,7 @@ mod ownership;
 mod replica;
 mod reports;
 mod sealing;
+mod stopping;
 mod view;
 mod vip;
 mod writer;

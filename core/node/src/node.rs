@@ -27,6 +27,7 @@ pub struct Node {
     pub(crate) heartbeat: Duration,
     pub(crate) vips: BTreeMap<Vip, VipState>,
     pub(crate) linked: BTreeSet<NodeName>,
+    pub(crate) stopping: Option<crate::stopping::Stopping>,
     /// What each worker has dropped.
     pub(crate) drops: BTreeMap<u16, DropCounts>,
     pub(crate) store: StoreState,
@@ -85,6 +86,7 @@ impl Node {
             cluster: Cluster::new(config.cluster),
             linked: BTreeSet::new(),
             drops: BTreeMap::new(),
+            stopping: None,
             store: StoreState::new(config.store_key),
             workers: config.workers.max(1),
             when_unavailable: config.when_unavailable,
@@ -169,7 +171,8 @@ impl Node {
     #[must_use]
     pub fn poll_timeout(&self) -> Option<Timestamp> {
         let vips = self.vips.values().filter_map(|vip| self.vip_timeout(vip));
-        vips.chain(self.cluster.poll_timeout()).chain(self.store.retry_at).min()
+        let stop = self.stop_timeout();
+        vips.chain(self.cluster.poll_timeout()).chain(self.store.retry_at).chain(stop).min()
     }
 
     fn vip_timeout(&self, vip: &VipState) -> Option<Timestamp> {
@@ -198,6 +201,7 @@ impl Node {
             self.write_out(now, vip);
             self.report_frozen(now, vip);
         }
+        self.go_on_stopping(now);
         while let Some(output) = self.cluster.poll_output() {
             self.carry_out(now, output);
         }
