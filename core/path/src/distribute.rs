@@ -50,8 +50,12 @@ impl Path {
         packet: &mut [u8],
         out: &mut dyn Sink,
     ) -> Result<(), DropReason> {
-        self.clamp_inbound(now, vip, packet);
-        let view = Packet::parse(packet).map_err(|_| DropReason::Malformed)?;
+        let mut view = Packet::parse(packet).map_err(|_| DropReason::Malformed)?;
+        if is_syn(&view) {
+            let (outbound, at) = (view.tuple.reversed(), view.transport_at);
+            self.clamp_inbound(now, vip, &outbound, &mut packet[at..]);
+            view = Packet::parse(packet).map_err(|_| DropReason::Malformed)?;
+        }
         let waiting_s = self.config.limits.waiting;
         let own = self.own;
         let state = self.vip(vip)?;
@@ -129,14 +133,9 @@ impl Path {
 
     /// Lowers the maximum segment size that a peer's SYN announces to what fits through the tunnel
     /// on the way back.
-    fn clamp_inbound(&mut self, now: Timestamp, vip: usize, packet: &mut [u8]) {
-        let Ok(view) = Packet::parse(packet) else { return };
-        if !is_syn(&view) {
-            return;
-        }
-        let (outbound, at) = (view.tuple.reversed(), view.transport_at);
-        if let Some(limit) = self.mss_limit(now, vip, &outbound) {
-            tcp::clamp_mss(&mut packet[at..], limit);
+    fn clamp_inbound(&mut self, now: Timestamp, vip: usize, outbound: &Tuple, segment: &mut [u8]) {
+        if let Some(limit) = self.mss_limit(now, vip, outbound) {
+            tcp::clamp_mss(segment, limit);
         }
     }
 }

@@ -248,6 +248,12 @@ impl Path {
     }
 }
 
+/// A worker may move to its thread.
+const _: fn() = || {
+    fn is_send<T: Send>() {}
+    is_send::<Path>();
+};
+
 fn index_of(members: &[NodeName], node: &NodeName) -> Option<u16> {
     let index = members.iter().position(|member| member == node)?;
     u16::try_from(index).ok()
