@@ -155,6 +155,9 @@ fn unconfined(program: &str, directory: &Path) -> Result<PathBuf> {
     if !is_confined {
         return Ok(program.into());
     }
+    let directory = directory.join("bin");
+    std::fs::create_dir_all(&directory)
+        .with_context(|| format!("cannot make {}", directory.display()))?;
     let copy = directory.join(Path::new(program).file_name().unwrap_or_default());
     std::fs::copy(program, &copy).with_context(|| format!("cannot copy {program}"))?;
     Ok(copy)
