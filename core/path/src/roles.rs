@@ -147,11 +147,12 @@ impl Path {
         match (kind, forward) {
             (HeldKind::Outer(outer), None) => self.outer(now, vip, outer, late, &mut packet, out),
             (HeldKind::Inner(from), None) => self.inner_of(now, vip, from, late, &packet, out),
-            (_, Some(_)) if late => Err(DropReason::Hops),
+            // Forwarded again, even if it was forwarded to here: that takes a change of owner each
+            // time, so it is no loop.
             (HeldKind::Outer(outer), Some(node)) => {
                 self.forward_outer(now, vip, node, outer, &packet, out)
             }
-            (HeldKind::Inner(from), Some(_)) => self.inner_of(now, vip, from, late, &packet, out),
+            (HeldKind::Inner(from), Some(_)) => self.inner_of(now, vip, from, false, &packet, out),
         }
     }
 

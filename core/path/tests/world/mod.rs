@@ -5,6 +5,7 @@
 
 pub(crate) mod packets;
 pub(crate) mod peer;
+pub(crate) mod transfer;
 
 use core::net::{IpAddr, SocketAddr};
 use core::time::Duration;
