@@ -40,16 +40,19 @@ impl VipState {
     fn life(&self, scene: &Scene<'_>) -> Life {
         let settled = scene.started + scene.config.timers.settle;
         let unheard = |node: &NodeName| scene.presence(node) == Presence::Unknown;
+        let unheard = self.config.candidates.iter().any(|other| unheard(&other.node));
         let Some(owner) = &self.owner else {
-            let others = self.config.candidates.iter().any(|other| unheard(&other.node));
             return match self.floor {
                 Epoch(0) => Life::None,
-                _ if others => Life::MayLive(settled),
+                _ if unheard => Life::MayLive(settled),
                 _ => Life::None,
             };
         };
         match scene.presence(owner) {
             _ if self.given_up => Life::None,
+            // The record says that an earlier process of this node owned. Does our own floor say so,
+            // too? If not, it or the store is not what it was: hear the others' floors first.
+            Presence::Own if unheard && self.config.floor < self.floor => Life::MayLive(settled),
             Presence::Own => Life::None,
             Presence::Alive | Presence::Suspected => Life::Lives,
             Presence::Unknown => Life::MayLive(settled),

@@ -3,6 +3,8 @@
 //!
 //! The second process is this same test binary, told by a variable what to be.
 
+#![allow(clippy::print_stdout)] // measurements are for who runs the test
+
 use std::io::{BufRead, BufReader, Write};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};

@@ -127,13 +127,23 @@ fn a_successor_that_has_not_followed_far_enough_is_waited_for_and_then_declines(
 #[test]
 fn an_offer_without_an_answer_is_withdrawn() {
     let mut world = World::running(TWO);
+    world.mute.insert(name("b"));
+    transfer(&mut world, "a", "b").expect("it begins");
+    world.run(ms(1900));
+    assert_eq!(phase(&world), Some(TransferPhase::Offered));
+    world.run(ms(200));
+    assert_eq!(aborted(&world), Some(Abort::NoAnswer));
+    goes_on(&mut world);
+}
+
+#[test]
+fn a_successor_that_is_not_heard_any_more_is_not_waited_for() {
+    let mut world = World::running(TWO);
     world.cut.insert((name("b"), name("a")));
     transfer(&mut world, "a", "b").expect("it begins");
-    world.run(ms(100));
-    assert_eq!(phase(&world), Some(TransferPhase::Offered));
-    world.run(ms(100));
+    world.run(ms(200));
     assert_eq!(aborted(&world), Some(Abort::SuccessorLost));
-    assert_eq!(world.owner(), Some(name("a")));
+    goes_on(&mut world);
 }
 
 #[test]

@@ -79,6 +79,8 @@ pub(super) struct World {
     pub(super) no_store: BTreeSet<NodeName>,
     /// Nodes that do not answer a freeze.
     pub(super) never_frozen: BTreeSet<NodeName>,
+    /// Nodes whose messages (not heartbeats) are lost.
+    pub(super) mute: BTreeSet<NodeName>,
     /// Of a thousand heartbeats, so many are lost.
     pub(super) loss_permille: u64,
     /// Every owner that there was.
@@ -112,6 +114,7 @@ impl World {
             cut: BTreeSet::new(),
             no_store: BTreeSet::new(),
             never_frozen: BTreeSet::new(),
+            mute: BTreeSet::new(),
             loss_permille: 0,
             owners: BTreeMap::new(),
             sent: BTreeMap::new(),
@@ -322,7 +325,10 @@ impl World {
             process.outputs.push(output.clone());
         }
         match output {
-            Output::Send { to, message } if !self.is_cut(node, &to) => {
+            Output::Send { to, message } => {
+                if self.is_cut(node, &to) || self.mute.contains(node) {
+                    return;
+                }
                 self.push(WIRE_DELAY, &to, Due::Message { from: node.clone(), message });
             }
             Output::Claim { expect, record, discard, .. } => {
