@@ -129,7 +129,8 @@ pub enum Command {
         /// The values.
         handover: Box<Handover>,
     },
-    /// Connections as another node knows them.
+    /// Connections as another node knows them, or, `from` this node itself, as its kernel's sockets
+    /// show them after a restart.
     Connections {
         /// The VIP.
         vip: Vip,
@@ -149,8 +150,9 @@ pub enum Command {
         /// Most entries that this worker lists.
         limit: usize,
     },
-    /// Report every connection that this node holds itself ([`crate::Report::Connections`], the last
-    /// of several with `complete`).
+    /// Report every connection that this node holds itself; at the owner, every one that it knows,
+    /// for a backup that has just come. The answer is [`crate::Report::Connections`], the last of
+    /// several with `complete`.
     ReportConnections {
         /// The VIP.
         vip: Vip,
