@@ -273,7 +273,7 @@ mod tests {
 
     #[test]
     fn keeps_the_contract() {
-        contract::run(|| Box::new(Shared(Rc::new(RefCell::new(Memory::new())))));
+        contract::run(|_| Box::new(Shared(Rc::new(RefCell::new(Memory::new())))));
     }
 
     fn put(value: u8) -> Transaction {

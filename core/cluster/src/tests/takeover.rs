@@ -4,6 +4,7 @@ use super::world::{World, ms, name, vip};
 use crate::store::StoreError;
 use crate::store::memory::Fault;
 use crate::{Event, How, LinkChange, Output, Presence, TakeBack};
+use vipsec_wire::cluster::ownership::{Body, Heartbeat, Message, Standing, VipStanding};
 use vipsec_wire::id::Epoch;
 
 const TWO: &[(&str, u8)] = &[("a", 100), ("b", 50)];
@@ -288,4 +289,66 @@ fn the_status_says_who_is_there() {
     assert_eq!(cluster.best_standby(vip()), Some(name("b")));
     let view = cluster.vips().remove(0);
     assert_eq!(view.backups, [(name("b"), 50, true), (name("c"), 20, false)]);
+}
+
+/// Runs until b has claimed and the store has not answered yet.
+fn claiming() -> World {
+    let mut world = World::running(THREE);
+    world.kill(&name("a"));
+    while !world.saw(&name("b"), |e| matches!(e, Event::Claiming { .. })) {
+        world.run(ms(1));
+    }
+    world
+}
+
+#[test]
+fn a_claim_that_wins_below_an_epoch_heard_meanwhile_makes_no_owner() {
+    let mut world = claiming();
+    let message = Message { vip: vip(), epoch: Epoch(9), body: Body::Following };
+    world.act(&name("b"), |cluster, now| cluster.handle_message(now, &name("c"), message));
+    world.run(ms(20));
+    assert_eq!(world.owners_now(), 0);
+    assert_eq!(world.epoch(), 1);
+}
+
+#[test]
+fn a_claim_that_others_see_before_its_answer_comes_is_a_claim() {
+    let mut world = claiming();
+    let said = VipStanding {
+        vip: vip(),
+        epoch: Epoch(2),
+        owner: Some(name("b")),
+        standing: Standing::Ready,
+    };
+    let known = world.processes[&name("c")].beat.clone().expect("it was set");
+    let beat = Heartbeat {
+        incarnation: known.incarnation,
+        version: 99,
+        vips: vec![said],
+        ..Heartbeat::default()
+    };
+    world.act(&name("b"), |cluster, now| cluster.handle_heartbeat(now, &name("c"), &beat));
+    world.run(ms(20));
+    assert_eq!(world.owners[&Epoch(2)], (name("b"), How::Takeover { from: name("a") }));
+    assert_eq!(world.owners_now(), 1);
+}
+
+#[test]
+fn a_claim_that_wins_after_this_node_has_left_is_passed_on() {
+    let mut world = claiming();
+    world.act(&name("b"), |cluster, now| cluster.handle_release(now, vip()));
+    world.run(ms(200));
+    assert_eq!(world.owners_now(), 1);
+    assert_eq!(world.owner(), Some(name("c")));
+}
+
+#[test]
+fn a_heartbeat_that_was_on_its_way_is_no_proof_of_life() {
+    let mut world = World::running(TWO);
+    let last = world.processes[&name("a")].beat.clone().expect("it was set");
+    world.kill(&name("a"));
+    world.run(ms(2));
+    world.act(&name("b"), |cluster, now| cluster.handle_heartbeat(now, &name("a"), &last));
+    let took = world.run_until_owned_above(1, ms(60));
+    assert!(took < ms(45), "{took:?}");
 }

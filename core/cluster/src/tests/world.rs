@@ -58,7 +58,7 @@ enum Due {
 pub(super) struct Process {
     pub(super) cluster: Cluster,
     life: u64,
-    beat: Option<Heartbeat>,
+    pub(super) beat: Option<Heartbeat>,
     next_beat: Timestamp,
     frozen: bool,
     /// The next sequence number of the epoch that it owns.

@@ -40,7 +40,11 @@ fn delete(name: &str) -> Transaction {
 
 #[test]
 fn keeps_the_contract() {
-    contract::run(|| Box::new(OneFile(directory())));
+    contract::run(|demand| {
+        // The last line before a panic says what was demanded.
+        eprintln!("the store's contract: {demand}");
+        Box::new(OneFile(directory()))
+    });
 }
 
 #[test]
