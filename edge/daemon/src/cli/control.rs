@@ -27,10 +27,7 @@ async fn ask(command: Command, out: &mut dyn Write) -> Result<(), CliError> {
         Command::Transfer { vip, to, daemon } => {
             tell(&daemon, "/v1/transfer", json!({ "vip": vip, "to": to }), out).await
         }
-        Command::Stop { open, daemon } => {
-            tell(&daemon, "/v1/stop", json!({ "open": open }), out).await?;
-            Ok(until_gone(&daemon.socket).await?)
-        }
+        Command::Stop { open, daemon } => stop(open, &daemon, out).await,
         Command::Rekey(sa) => about_sa("/v1/rekey", sa, out).await,
         Command::Terminate(sa) => about_sa("/v1/terminate", sa, out).await,
         Command::Initiate { connection, child, vip, daemon } => {
@@ -92,6 +89,19 @@ async fn events(daemon: &Daemon, past: usize, out: &mut dyn Write) -> Result<(),
         out.flush()
     };
     Ok(client.follow(&format!("/v1/events?past={past}"), print).await?)
+}
+
+/// Stops a running vipsec. A fence can be opened after its vipsec has gone, too.
+async fn stop(open: bool, daemon: &Daemon, out: &mut dyn Write) -> Result<(), CliError> {
+    match tell(daemon, "/v1/stop", json!({ "open": open }), out).await {
+        Err(CliError::Client(ClientError::NotRunning(_))) if open => {
+            crate::run::open_fence(crate::run::PLANE).await?;
+            writeln!(out, "vipsec does not run here; its fence is open")?;
+            Ok(())
+        }
+        Err(error) => Err(error),
+        Ok(()) => Ok(until_gone(&daemon.socket).await?),
+    }
 }
 
 /// Waits until nobody answers on the socket any more.

@@ -28,7 +28,7 @@ pub(super) fn status(answer: &Value) -> String {
     }
     for vip in list(answer, "vips") {
         if let Some(refusal) = vip.get("refusal").and_then(Value::as_str) {
-            let _ = writeln!(out, "\n{}: {refusal}", text(vip, "vip"));
+            let _ = writeln!(out, "\n{}: {refusal}", text(vip, "address"));
         }
     }
     out
@@ -60,7 +60,7 @@ fn vips(answer: &Value) -> Table {
             None => text(vip, "replay"),
         };
         table.add_row([
-            text(vip, "vip"),
+            text(vip, "address"),
             role,
             text(vip, "owner"),
             text(vip, "epoch"),
@@ -79,7 +79,7 @@ fn targets(answer: &Value) -> Table {
         for target in list(vip, "targets") {
             let health = if flag(target, "healthy") { "well" } else { "ill" };
             table.add_row([
-                text(vip, "vip"),
+                text(vip, "address"),
                 text(target, "service"),
                 text(target, "node"),
                 text(target, "weight"),
@@ -234,7 +234,7 @@ mod tests {
                 { "name": "b", "roles": ["candidate", "target"], "presence": "alive", "linked": true },
             ],
             "vips": [{
-                "vip": "192.0.2.10", "role": "owner", "transfer": null, "owner": "a", "epoch": 7,
+                "address": "192.0.2.10", "role": "owner", "transfer": null, "owner": "a", "epoch": 7,
                 "backups": [{ "node": "b", "rank": 50, "ready": true }], "refusal": "rolled back",
                 "replay": "bounded", "replay_bound_packets": 12, "ike_sas": 1, "child_sas": 2,
                 "targets": [{ "service": "web", "node": "b", "weight": 1, "healthy": false, "connections": 3 }],

@@ -6,6 +6,7 @@
 
 pub mod address;
 pub mod connection;
+pub mod core;
 mod file;
 pub mod mistake;
 pub mod node;
@@ -69,6 +70,12 @@ impl Config {
     #[must_use]
     pub fn is_candidate_for(&self, vip: &vip::Vip) -> bool {
         vip.candidates.iter().any(|candidate| candidate.node == self.node.name)
+    }
+
+    /// Whether this node may own any VIP.
+    #[must_use]
+    pub fn is_candidate(&self) -> bool {
+        self.vips.iter().any(|vip| self.is_candidate_for(vip))
     }
 
     /// This node as the others know it.

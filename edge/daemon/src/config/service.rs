@@ -57,7 +57,7 @@ pub struct Target {
     /// A member with the role `target`.
     pub node: NodeName,
     /// 1 to 1000.
-    pub weight: u32,
+    pub weight: u16,
 }
 
 /// A TCP connect check of each target.
@@ -66,9 +66,9 @@ pub struct Check {
     /// Between two tries, 100 ms to 1 minute.
     pub interval: Duration,
     /// Good tries until a target is well, 1 to 10.
-    pub rise: u32,
+    pub rise: u16,
     /// Failed tries until it is not, 1 to 10.
-    pub fall: u32,
+    pub fall: u16,
     /// The port that is tried.
     pub port: u16,
 }

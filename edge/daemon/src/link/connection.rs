@@ -1,20 +1,21 @@
 //! One connection with a member, from the end of the TLS handshake to its close: the greeting, the
 //! keys for the fabric, then frames both ways.
 
-use super::{FabricSecret, FabricSecrets, LinkError, LinkEvent, Local};
+use super::{LinkError, LinkEvent, Local};
 use std::io;
 use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
 use tokio::sync::mpsc;
 use tokio::time::timeout;
 use tokio_rustls::TlsStream;
+use vipsec_node::FabricSecrets;
 use vipsec_wire::cluster::{FrameDecoder, Hello, Message, frame};
-use vipsec_wire::id::{EspSpi, NodeName};
+use vipsec_wire::id::NodeName;
 use vipsec_wire::secret::SecretBytes;
 use zeroize::Zeroizing;
 
-/// Octets of AES-128-GCM key and salt (RFC 4106 section 8.1).
-const KEY: usize = 20;
+/// Octets of each secret.
+const SECRET: usize = vipsec_node::SECRET_LENGTH;
 /// Longest wait until the word that closes a connection is on its way.
 const FAREWELL: Duration = Duration::from_millis(200);
 /// Octets read at once.
@@ -59,58 +60,34 @@ pub(super) async fn greet<S: AsyncRead + AsyncWrite + Unpin>(
     }
 }
 
-/// The keys for the fabric between us and the peer: one for each worker of each side, from the TLS
-/// exporter (RFC 8446 section 7.5) with a label for each direction.
+/// The secrets for the fabric between us and the peer, from the TLS exporter (RFC 8446 section 7.5)
+/// with a label for each direction.
 pub(super) fn fabric_secrets<S>(
     greeted: &Greeted<S>,
-    local: &Local,
+    local: &NodeName,
 ) -> Result<FabricSecrets, LinkError> {
     let peer = &greeted.hello;
-    let (ours, theirs) = (local.workers, peer.workers);
-    let from_lower = |sender: &NodeName, receiver: &NodeName| sender < receiver;
-    let outbound = (0..ours)
-        .map(|worker| secret(&greeted.stream, from_lower(&local.name, &peer.name), worker, theirs));
-    let inbound = (0..theirs)
-        .map(|worker| secret(&greeted.stream, from_lower(&peer.name, &local.name), worker, ours));
+    let secret =
+        |sender: &NodeName, receiver: &NodeName| export(&greeted.stream, sender < receiver);
     Ok(FabricSecrets {
-        outbound: outbound.collect::<Result<_, _>>()?,
-        inbound: inbound.collect::<Result<_, _>>()?,
+        outbound: secret(local, &peer.name)?,
+        inbound: secret(&peer.name, local)?,
+        peer_workers: peer.workers,
     })
 }
 
-/// The key that worker `sender` of one side sends with to the `receivers` workers of the other. Its
-/// SPI leads to the worker of the same number there, as far as there is one.
-fn secret<S>(
-    stream: &TlsStream<S>,
-    from_lower: bool,
-    sender: u16,
-    receivers: u16,
-) -> Result<FabricSecret, LinkError> {
+fn export<S>(stream: &TlsStream<S>, from_lower: bool) -> Result<SecretBytes, LinkError> {
     let label: &[u8] = match from_lower {
         true => b"EXPORTER-vipsec-fabric-from-lower-name",
         false => b"EXPORTER-vipsec-fabric-from-higher-name",
     };
-    let context = sender.to_be_bytes();
-    let mut material = Zeroizing::new([0; 4 + KEY]);
-    let out = material.as_mut_slice();
+    let mut secret = Zeroizing::new([0; SECRET]);
+    let out = secret.as_mut_slice();
     match stream {
-        TlsStream::Client(stream) => {
-            stream.get_ref().1.export_keying_material(out, label, Some(&context))?
-        }
-        TlsStream::Server(stream) => {
-            stream.get_ref().1.export_keying_material(out, label, Some(&context))?
-        }
+        TlsStream::Client(stream) => stream.get_ref().1.export_keying_material(out, label, None)?,
+        TlsStream::Server(stream) => stream.get_ref().1.export_keying_material(out, label, None)?,
     };
-    let (spi, key) = material.split_at(4);
-    let spi = u32::from_be_bytes([spi[0], spi[1], spi[2], spi[3]]);
-    let spi = spi_for(spi, u32::from(sender), u32::from(receivers.max(1)));
-    Ok(FabricSecret { spi: EspSpi(spi), key: SecretBytes::from(key) })
-}
-
-/// An SPI of at least 256 that is `sender` modulo `receivers`, made from `random`.
-fn spi_for(random: u32, sender: u32, receivers: u32) -> u32 {
-    let base = random.clamp(512, u32::MAX - 1024) / receivers * receivers;
-    base + sender % receivers
+    Ok(SecretBytes::from(secret.as_slice()))
 }
 
 /// Where the events of one connection go.
@@ -200,20 +177,4 @@ async fn write(
 fn closed_by_kernel(error: &io::Error) -> bool {
     use io::ErrorKind::{BrokenPipe, ConnectionAborted, ConnectionReset, UnexpectedEof};
     matches!(error.kind(), UnexpectedEof | ConnectionReset | ConnectionAborted | BrokenPipe)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn spis_lead_to_the_worker_of_the_same_number() {
-        for random in [0, 255, 256, 70_000, u32::MAX] {
-            for (sender, receivers) in [(0, 1), (3, 4), (5, 4), (255, 256)] {
-                let spi = spi_for(random, sender, receivers);
-                assert!(spi >= 256);
-                assert_eq!(spi % receivers, sender % receivers);
-            }
-        }
-    }
 }

@@ -125,7 +125,7 @@ async fn answer(
 /// Serves a greeted connection to its end, if it counts.
 async fn serve(shared: &Shared, greeted: Greeted<TcpStream>, node: &NodeName, opened_here: bool) {
     let incarnation = greeted.hello.incarnation;
-    let secrets = match connection::fabric_secrets(&greeted, &shared.local) {
+    let secrets = match connection::fabric_secrets(&greeted, &shared.local.name) {
         Ok(secrets) => secrets,
         Err(error) => {
             tracing::error!(%node, why = crate::explain(&error), "no keys for the fabric");

@@ -23,8 +23,9 @@ use tokio::sync::{Notify, mpsc};
 use tokio::task::JoinSet;
 use tokio::time::timeout;
 use vipsec_crypto::identity::{Identity, PublicKey};
+use vipsec_node::FabricSecrets;
 use vipsec_wire::ParseError;
-use vipsec_wire::id::{EspSpi, NodeName};
+use vipsec_wire::id::NodeName;
 use vipsec_wire::secret::SecretBytes;
 use zeroize::Zeroizing;
 
@@ -66,7 +67,7 @@ pub enum LinkEvent {
         node: NodeName,
         /// The peer's process.
         incarnation: u64,
-        /// Keys for the fabric; never the same twice.
+        /// What the keys of the fabric are made from; never the same twice.
         secrets: FabricSecrets,
     },
     /// A frame came.
@@ -83,24 +84,6 @@ pub enum LinkEvent {
         /// Whether the peer's kernel closed it without a word: most likely the process is dead.
         closed_by_kernel: bool,
     },
-}
-
-/// Keys for the fabric with one peer.
-#[derive(Debug)]
-pub struct FabricSecrets {
-    /// By our worker: what it sends with.
-    pub outbound: Vec<FabricSecret>,
-    /// By the peer's worker: what it sends with.
-    pub inbound: Vec<FabricSecret>,
-}
-
-/// One direction from one worker.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct FabricSecret {
-    /// At least 256.
-    pub spi: EspSpi,
-    /// 16 octets of AES-128-GCM key, 4 of salt.
-    pub key: SecretBytes,
 }
 
 /// Why a connection did not come up or did not last.

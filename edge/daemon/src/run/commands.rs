@@ -1,0 +1,127 @@
+//! What administrators ask for, asked of the node.
+
+use super::daemon::Daemon;
+use crate::admin::{Command, Failure, SaKind, SaRef};
+use serde::Serialize;
+use serde_json::{Value, json};
+use std::net::IpAddr;
+use vipsec_cluster::TransferAccepted;
+use vipsec_node::{AdminError, IkeView};
+use vipsec_wire::id::{EspSpi, IkeSaId, NodeName, Vip};
+use vipsec_wire::time::Timestamp;
+
+/// One SA of a VIP.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Sa {
+    Ike(Vip, IkeSaId),
+    Child(Vip, EspSpi),
+}
+
+impl Daemon {
+    pub(super) fn execute(&mut self, now: Timestamp, command: Command) -> Result<Value, Failure> {
+        match command {
+            Command::Status => value(&self.node.status()),
+            Command::Sas => value(&self.node.sas(now)),
+            Command::Connections => value(&self.node.connections(now)),
+            Command::Metrics => Ok(Value::String(self.render_metrics())),
+            Command::Transfer { vip, to } => self.transfer(now, Vip(vip), &to),
+            Command::Rekey(sa) => self.rekey(now, &sa),
+            Command::Terminate(sa) => self.terminate(now, &sa),
+            Command::Initiate { vip, connection, child } => {
+                let vip = self.vip_or_only(vip)?;
+                self.node.handle_initiate(now, vip, &connection, &child).map_err(failure)?;
+                Ok(text(format!("{connection}, {child}: begun")))
+            }
+            Command::AcceptRollback { vip } => {
+                self.node.handle_accept_rollback(now, Vip(vip)).map_err(failure)?;
+                Ok(text(format!("{vip}: going on with the store as it is, without its SAs")))
+            }
+            Command::Stop { .. } => Err(Failure::Refused("stopping already".to_owned())),
+        }
+    }
+
+    fn transfer(&mut self, now: Timestamp, vip: Vip, to: &NodeName) -> Result<Value, Failure> {
+        match self.node.handle_transfer(now, vip, to).map_err(failure)? {
+            TransferAccepted::Begun => Ok(text(format!("{vip}: transfer to {to} has begun"))),
+            TransferAccepted::Forwarded => {
+                Ok(text(format!("{vip}: the owner was asked for a transfer to {to}")))
+            }
+        }
+    }
+
+    fn rekey(&mut self, now: Timestamp, name: &SaRef) -> Result<Value, Failure> {
+        match find(&self.node.sas(now), name)? {
+            Sa::Ike(vip, id) => self.node.handle_rekey_ike(now, vip, id),
+            Sa::Child(vip, spi) => self.node.handle_rekey_child(now, vip, spi),
+        }
+        .map_err(failure)?;
+        Ok(text(format!("{}: the rekey has begun", name.name)))
+    }
+
+    fn terminate(&mut self, now: Timestamp, name: &SaRef) -> Result<Value, Failure> {
+        match find(&self.node.sas(now), name)? {
+            Sa::Ike(vip, id) => self.node.handle_terminate_ike(now, vip, id),
+            Sa::Child(vip, spi) => self.node.handle_terminate_child(now, vip, spi),
+        }
+        .map_err(failure)?;
+        Ok(text(format!("{}: the delete has begun", name.name)))
+    }
+
+    fn vip_or_only(&self, vip: Option<IpAddr>) -> Result<Vip, Failure> {
+        if let Some(vip) = vip {
+            return Ok(Vip(vip));
+        }
+        let vips = self.node.status().vips;
+        match vips.as_slice() {
+            [only] => only.address.parse().map(Vip).map_err(|_| Failure::Bad(only.address.clone())),
+            _ => Err(Failure::Bad("there are several VIPs; name one with --vip".to_owned())),
+        }
+    }
+}
+
+/// The one SA that a name means.
+fn find(sas: &[IkeView], name: &SaRef) -> Result<Sa, Failure> {
+    let wanted = name.name.to_ascii_lowercase();
+    let found: Vec<Option<Sa>> = match name.kind {
+        SaKind::Ike => {
+            let fits = |ike: &&IkeView| ike.id == wanted || ike.connection == name.name;
+            let sa = |ike: &IkeView| {
+                let id = u64::from_str_radix(&ike.id, 16).ok()?;
+                Some(Sa::Ike(Vip(ike.vip.parse().ok()?), IkeSaId(id)))
+            };
+            sas.iter().filter(fits).map(sa).collect()
+        }
+        SaKind::Child => {
+            let children = sas.iter().flat_map(|ike| ike.children.iter().map(move |c| (ike, c)));
+            let fits = children.filter(|(_, c)| c.spi_in == wanted || c.child == name.name);
+            let sa = |(ike, child): (&IkeView, &vipsec_node::ChildView)| {
+                let spi = u32::from_str_radix(&child.spi_in, 16).ok()?;
+                Some(Sa::Child(Vip(ike.vip.parse().ok()?), EspSpi(spi)))
+            };
+            fits.map(sa).collect()
+        }
+    };
+    match found.as_slice() {
+        [Some(only)] => Ok(*only),
+        [] => Err(Failure::NotFound(format!("no SA {:?}; `vipsec sas` shows them", name.name))),
+        _ => Err(Failure::Bad(format!(
+            "{:?} means several SAs; name one by its identifier or SPI",
+            name.name
+        ))),
+    }
+}
+
+fn failure(error: AdminError) -> Failure {
+    match error {
+        AdminError::UnknownVip(_) => Failure::NotFound(crate::explain(&error)),
+        _ => Failure::Refused(crate::explain(&error)),
+    }
+}
+
+fn value(view: &impl Serialize) -> Result<Value, Failure> {
+    serde_json::to_value(view).map_err(|error| Failure::Refused(error.to_string()))
+}
+
+fn text(text: String) -> Value {
+    json!({ "text": text })
+}

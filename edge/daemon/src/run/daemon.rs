@@ -1,0 +1,246 @@
+//! The loop: whatever happens is put into the node, and what the node wants done is done, in order,
+//! before anything else happens.
+
+use super::RunError;
+use super::metrics::Metrics;
+use super::state::StateDir;
+use crate::admin::events::EventLog;
+use crate::admin::{self, Request};
+use crate::link::{LinkEvent, Links};
+use sd_notify::NotifyState;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::sync::mpsc;
+use tokio::time::{Instant, sleep, sleep_until};
+use vipsec_dataplane::{Clock, Handle, WorkerReport};
+use vipsec_node::Node;
+use vipsec_path::Report;
+use vipsec_store::{Reply, Store};
+use vipsec_wire::time::Timestamp;
+
+/// Longest time that a node which stops waits for its last writes.
+const LAST_WRITES: Duration = Duration::from_secs(1);
+/// Reports taken at once before anything else has its turn.
+const BATCH: usize = 256;
+
+/// A node with all that surrounds it.
+pub(super) struct Daemon {
+    pub(super) node: Node,
+    pub(super) clock: Clock,
+    pub(super) plane: Handle,
+    pub(super) store: Option<Store>,
+    pub(super) state: StateDir,
+    pub(super) events: Arc<EventLog>,
+    pub(super) metrics: Metrics,
+    pub(super) inputs: Inputs,
+}
+
+/// Where things happen.
+pub(super) struct Inputs {
+    reports: mpsc::Receiver<WorkerReport>,
+    store: Option<mpsc::Receiver<Reply>>,
+    admin: mpsc::Receiver<Request>,
+    pub(super) links: Option<Links>,
+    probes: mpsc::Receiver<(u64, bool)>,
+    pub(super) probe_results: mpsc::Sender<(u64, bool)>,
+}
+
+impl Inputs {
+    pub(super) fn new(
+        reports: mpsc::Receiver<WorkerReport>,
+        store: Option<mpsc::Receiver<Reply>>,
+        admin: mpsc::Receiver<Request>,
+        links: Option<Links>,
+    ) -> Inputs {
+        let (probe_results, probes) = mpsc::channel(256);
+        Inputs { reports, store, admin, links, probes, probe_results }
+    }
+
+    async fn next(&mut self) -> Happening {
+        tokio::select! {
+            Some(report) = self.reports.recv() => Happening::Report(report),
+            Some(reply) = receive(self.store.as_mut()) => Happening::Store(reply),
+            Some(request) = self.admin.recv() => Happening::Admin(request),
+            event = next_link(self.links.as_mut()) => Happening::Link(event),
+            Some((probe, answered)) = self.probes.recv() => Happening::Probe(probe, answered),
+        }
+    }
+}
+
+async fn receive(store: Option<&mut mpsc::Receiver<Reply>>) -> Option<Reply> {
+    match store {
+        Some(store) => store.recv().await,
+        None => std::future::pending().await,
+    }
+}
+
+async fn next_link(links: Option<&mut Links>) -> LinkEvent {
+    match links {
+        Some(links) => links.next_event().await,
+        None => std::future::pending().await,
+    }
+}
+
+/// One thing that happened.
+enum Happening {
+    Report(WorkerReport),
+    Store(Reply),
+    Admin(Request),
+    Link(LinkEvent),
+    Probe(u64, bool),
+}
+
+/// The wish to end.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Stop {
+    /// Take the fence down as well.
+    pub(super) open: bool,
+}
+
+impl Daemon {
+    /// Runs until a signal or an administrator ends it.
+    pub(super) async fn run(mut self) -> Result<(), RunError> {
+        let mut signals = Signals::new()?;
+        self.node.handle_start(self.clock.now());
+        self.carry_out();
+        notify(&[NotifyState::Ready]);
+        tracing::info!(node = %self.node.name(), "running");
+        let stop = loop {
+            let due = self.node.poll_timeout();
+            tokio::select! {
+                happening = self.inputs.next() => {
+                    if let Some(stop) = self.handle(happening) {
+                        break stop;
+                    }
+                }
+                () = until(self.clock, due) => {}
+                () = signals.next() => break Stop { open: false },
+            }
+            self.catch_up();
+        };
+        self.stop(stop).await
+    }
+
+    /// Handles timers that have come due meanwhile, however busy the loop is.
+    fn catch_up(&mut self) {
+        let now = self.clock.now();
+        if self.node.poll_timeout().is_some_and(|due| due <= now) {
+            self.node.handle_timeout(now);
+            self.carry_out();
+        }
+    }
+
+    fn handle(&mut self, happening: Happening) -> Option<Stop> {
+        let now = self.clock.now();
+        match happening {
+            Happening::Report(report) => self.handle_reports(now, report),
+            Happening::Store(reply) => self.handle_store(now, reply),
+            Happening::Link(event) => self.handle_link(now, event),
+            Happening::Probe(probe, answered) => self.node.handle_probe(now, probe, answered),
+            Happening::Admin(request) => return self.handle_admin(now, request),
+        }
+        self.carry_out();
+        None
+    }
+
+    fn handle_reports(&mut self, now: Timestamp, first: WorkerReport) {
+        let mut next = Some(first);
+        for _ in 0..BATCH {
+            let Some(WorkerReport { worker, report }) = next else { return };
+            if let Report::Drops(counts) = &report {
+                self.metrics.note_drops(worker, counts.clone());
+            }
+            self.node.handle_report(now, worker, report);
+            self.carry_out();
+            next = self.inputs.reports.try_recv().ok();
+        }
+        if let Some(WorkerReport { worker, report }) = next {
+            self.node.handle_report(now, worker, report);
+        }
+    }
+
+    fn handle_admin(&mut self, now: Timestamp, request: Request) -> Option<Stop> {
+        let Request { command, reply } = request;
+        if let admin::Command::Stop { open } = command {
+            let _ = reply.send(Ok(serde_json::json!({ "text": "stopping" })));
+            return Some(Stop { open });
+        }
+        let answer = self.execute(now, command);
+        self.carry_out();
+        let _ = reply.send(answer);
+        None
+    }
+
+    /// Ends in order: VIPs are given up, the last writes are done, everything is taken down but the
+    /// fence.
+    async fn stop(mut self, stop: Stop) -> Result<(), RunError> {
+        notify(&[NotifyState::Stopping]);
+        tracing::info!(open = stop.open, "stopping");
+        self.node.handle_stop(self.clock.now());
+        self.carry_out();
+        let began = Instant::now();
+        while self.has_writes() && began.elapsed() < LAST_WRITES {
+            tokio::select! {
+                happening = self.inputs.next() => {
+                    let _ = self.handle(happening);
+                }
+                () = sleep(Duration::from_millis(10)) => {}
+            }
+            self.catch_up();
+        }
+        let Daemon { plane, store, mut inputs, .. } = self;
+        if let Some(links) = inputs.links.take() {
+            links.shut_down().await;
+        }
+        let taken_down = if stop.open { plane.stop_open().await } else { plane.stop().await };
+        if let (Some(store), Some(replies)) = (store, inputs.store.take()) {
+            store.stop(replies);
+        }
+        tracing::info!("stopped");
+        Ok(taken_down?)
+    }
+
+    fn has_writes(&self) -> bool {
+        self.node.status().store.is_some_and(|store| store.up && store.waiting > 0)
+    }
+}
+
+/// Waits until `due`.
+async fn until(clock: Clock, due: Option<Timestamp>) {
+    match due {
+        Some(due) => sleep_until(Instant::now() + due.since(clock.now())).await,
+        None => std::future::pending().await,
+    }
+}
+
+fn notify(state: &[NotifyState<'_>]) {
+    if let Err(error) = sd_notify::notify(state) {
+        tracing::debug!(%error, "the service manager was not told");
+    }
+}
+
+/// The signals that end the process.
+struct Signals {
+    terminate: Signal,
+    interrupt: Signal,
+}
+
+impl Signals {
+    fn new() -> Result<Signals, RunError> {
+        let listen = |kind| {
+            signal(kind).map_err(|source| RunError::System { what: "listen for signals", source })
+        };
+        Ok(Signals {
+            terminate: listen(SignalKind::terminate())?,
+            interrupt: listen(SignalKind::interrupt())?,
+        })
+    }
+
+    async fn next(&mut self) {
+        tokio::select! {
+            _ = self.terminate.recv() => {}
+            _ = self.interrupt.recv() => {}
+        }
+    }
+}

@@ -1,0 +1,98 @@
+//! What is opened before the loop begins, in an order in which nothing answers for a VIP before all
+//! of it stands.
+
+use super::daemon::{Daemon, Inputs};
+use super::state::StateDir;
+use super::{RunError, identity, metrics::Metrics};
+use crate::admin::{self, events::EventLog};
+use crate::config::{Config, core};
+use crate::keys;
+use crate::link::{Links, Local, Peer};
+use crate::random::OsRandom;
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use tokio::sync::mpsc;
+use vipsec_crypto::identity::Identity;
+use vipsec_dataplane::{Clock, DataPlane};
+use vipsec_node::Node;
+use vipsec_path::Path;
+use vipsec_store::{Pace, Reply, SqliteConfig, Store};
+
+/// Reports of workers that may wait for the loop.
+const REPORTS: usize = 8192;
+
+/// Opens everything and makes the node, which has not begun yet.
+pub(super) async fn start(config: Config) -> Result<Daemon, RunError> {
+    let clock = Clock::start();
+    let state = StateDir::open(&config.node.state_dir)?;
+    let identity = identity(&config)?;
+    let store_key = config.store.as_ref().map(|store| keys::read_store(&store.key)).transpose()?;
+    let failed = |source| RunError::State {
+        path: config.node.state_dir.clone(),
+        what: "the start cannot be noted",
+        source,
+    };
+    let incarnation = state.incarnation(clock.now());
+    let recent_starts = state.note_start(clock.now()).map_err(failed)?;
+    let begin = core::Start { incarnation, recent_starts, floors: state.floors().clone() };
+    let node = Node::new(core::node(&config, &begin, store_key), Box::new(OsRandom::default()));
+    let events = Arc::new(EventLog::default());
+    let (store, store_replies) = open_store(&config)?.unzip();
+    let (sender, admin) = mpsc::channel(64);
+    let plane_config = core::data_plane(&config, clock);
+    let mark = plane_config.mark;
+    let (reporter, reports) = mpsc::channel(REPORTS);
+    let inner_mtu = plane_config.tun.mtu;
+    let make_path =
+        |worker| Path::new(core::worker(&config, worker, inner_mtu), Box::new(OsRandom::default()));
+    let plane = DataPlane::start(plane_config, make_path, reporter).await?;
+    let links = links(&config, incarnation, mark, identity.as_ref())?;
+    let socket = &config.node.socket;
+    admin::serve(socket, sender, events.clone())
+        .map_err(|source| RunError::Socket { path: socket.clone(), source })?;
+    let inputs = Inputs::new(reports, store_replies, admin, links);
+    let metrics = Metrics::new(config.node.workers);
+    Ok(Daemon { node, clock, plane, store, state, events, metrics, inputs })
+}
+
+type OpenStore = (Store, mpsc::Receiver<Reply>);
+
+/// The store of a candidate.
+fn open_store(config: &Config) -> Result<Option<OpenStore>, RunError> {
+    let Some(store) = config.store.as_ref().filter(|_| config.is_candidate()) else {
+        return Ok(None);
+    };
+    let opened = Store::sqlite(SqliteConfig::new(&store.path), Pace::default());
+    opened.map(Some).map_err(|source| RunError::System { what: "start the store's thread", source })
+}
+
+/// The links, when there are others.
+fn links(
+    config: &Config,
+    incarnation: u64,
+    mark: u32,
+    identity: Option<&Identity>,
+) -> Result<Option<Links>, RunError> {
+    let (Some(identity), Some(me)) = (identity, config.this_member()) else { return Ok(None) };
+    let peers: BTreeMap<_, _> = config
+        .members
+        .iter()
+        .filter(|member| member.name != me.name)
+        .filter_map(|member| Some((member.name.clone(), (member.public_key?, member.control))))
+        .collect();
+    if peers.is_empty() {
+        return Ok(None);
+    }
+    let peers: Vec<Peer> = peers
+        .into_iter()
+        .map(|(name, (public_key, control))| Peer { name, public_key, control })
+        .collect();
+    let local = Local {
+        name: me.name.clone(),
+        incarnation,
+        workers: config.node.workers,
+        control: me.control,
+        mark: Some(mark),
+    };
+    Ok(Some(Links::start(local, identity, &peers)?))
+}
