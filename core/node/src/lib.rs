@@ -26,6 +26,7 @@ mod ownership;
 mod replica;
 mod reports;
 mod sealing;
+mod sockets;
 mod stopping;
 mod view;
 mod vip;
@@ -39,6 +40,7 @@ pub use fabric::{FabricSecrets, SECRET_LENGTH};
 pub use io::{Link, Output, RequestId, StoreReply, StoreRequest};
 pub use node::Node;
 pub use sealing::RecordError;
+pub use sockets::Socket;
 pub use view::{
     BackupView, ChildView, ConnectionView, IkeView, MemberView, StatusView, StoreView, TargetView,
     VipView,

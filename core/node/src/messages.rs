@@ -105,23 +105,14 @@ impl Node {
         for vip in vips {
             self.tell_health(vip);
             let Some(state) = self.vips.get(&vip) else { continue };
-            let follows = matches!(&state.standing, Standing::Member(_, Some(o)) if o == node);
-            if follows {
+            let asks = match &state.standing {
+                // A backup that joins late learns all connections; the news hold changes only.
+                Standing::Owner(_) => self.other_candidates(vip).contains(node),
+                Standing::Member(_, owner) => owner.as_ref() == Some(node),
+            };
+            if asks {
                 self.command(Command::ReportConnections { vip });
-            } else if matches!(state.standing, Standing::Owner(_)) {
-                self.mirror_all(vip, node);
             }
-        }
-    }
-
-    /// Brings a backup up to date on the connections.
-    fn mirror_all(&mut self, vip: Vip, node: &NodeName) {
-        let Some(state) = self.vips.get(&vip) else { return };
-        let epoch = state.standing.epoch();
-        let updates: Vec<_> =
-            state.connections.values().map(|(update, _)| update.clone()).collect();
-        for message in crate::reports::connection_messages(vip, epoch, &updates, false) {
-            self.send(node, &message);
         }
     }
 }
