@@ -147,8 +147,7 @@ fn child_sa(from: &Arguments, clock: Clock) -> ChildSa {
 fn make_path(worker: u16, workers: u16, mtu: u16) -> Path {
     let node = NodeName::try_from("static".to_owned()).unwrap_or_else(|e| panic!("{e}"));
     let limits = Limits { inner_mtu: mtu, ..Limits::default() };
-    let config =
-        PathConfig { worker, workers, members: vec![node.clone()], node, limits };
+    let config = PathConfig { worker, workers, members: vec![node.clone()], node, limits };
     let time = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     let seed = u64::try_from(time.as_nanos() & u128::from(u64::MAX)).unwrap_or(1);
     Path::new(config, Box::new(Counted(seed ^ u64::from(worker))))
@@ -169,8 +168,7 @@ async fn start(from: &Arguments) -> Result<Handle, Failure> {
     }];
     let (sender, mut reports) = mpsc::channel(1024);
     tokio::spawn(async move { while reports.recv().await.is_some() {} });
-    let handle =
-        DataPlane::start(config, |w| make_path(w, from.workers, from.mtu), sender).await?;
+    let handle = DataPlane::start(config, |w| make_path(w, from.workers, from.mtu), sender).await?;
     let vip = Vip(from.vip);
     handle.send_all(&Command::ConfigureVip(Box::new(vipsec_path::VipConfig {
         vip,

@@ -56,7 +56,6 @@ fn common(fd: &OwnedFd, v4: bool, mark: u32) -> io::Result<()> {
         set(fd, libc::IPPROTO_IP, libc::IP_RECVTOS, 1)?;
         set(fd, libc::IPPROTO_IP, libc::IP_RECVERR, 1)
     } else {
-        set(fd, libc::IPPROTO_IPV6, libc::IPV6_V6ONLY, 1)?;
         set(fd, libc::IPPROTO_IPV6, libc::IPV6_RECVTCLASS, 1)?;
         set(fd, libc::IPPROTO_IPV6, libc::IPV6_RECVERR, 1)
     }
@@ -92,6 +91,9 @@ pub(crate) fn udp_socket(
     let family = if local.is_ipv4() { libc::AF_INET } else { libc::AF_INET6 };
     let fd = open(family, libc::SOCK_DGRAM, 0)?;
     set(&fd, libc::SOL_SOCKET, libc::SO_REUSEPORT, 1)?;
+    if !local.is_ipv4() {
+        set(&fd, libc::IPPROTO_IPV6, libc::IPV6_V6ONLY, 1)?;
+    }
     common(&fd, local.is_ipv4(), mark)?;
     fragmentation.apply(&fd, local.is_ipv4())?;
     set(&fd, libc::SOL_UDP, libc::UDP_GRO, 1)?;

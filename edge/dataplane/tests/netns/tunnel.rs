@@ -1,0 +1,92 @@
+//! Two data planes facing each other carry load, and every byte arrives as it was sent.
+
+use crate::lab::{Family, Lab, Process};
+
+/// Both ends, and a server on the host behind y.
+fn tunnel(family: Family, more: &[&str]) -> (Lab, Process, Process, Process, String) {
+    let lab = Lab::new(family);
+    let x = lab.tunnel(0, more);
+    let y = lab.tunnel(1, more);
+    let host = lab.end(1).host;
+    let address =
+        if family == Family::V4 { format!("{host}:5001") } else { format!("[{host}]:5001") };
+    let server = lab.start("hy", "load", &["serve", &address]);
+    (lab, x, y, server, address)
+}
+
+/// The count that the sender prints, and what it should be.
+fn load(lab: &Lab, words: &str) -> String {
+    let own = std::env::current_exe().expect("own path");
+    let program = own.parent().and_then(|p| p.parent()).expect("target").join("examples/load");
+    lab.shell("hx", &format!("timeout 60 {} {words}", program.display())).trim().to_owned()
+}
+
+fn carries(family: Family, more: &[&str]) {
+    let (lab, mut x, mut y, _server, address) = tunnel(family, more);
+    let bytes = 40_000_000;
+    let printed = load(&lab, &format!("tcp {address} {bytes}"));
+    assert!(printed.starts_with(&format!("tcp {bytes} bytes")), "{printed}");
+    // The last buffer on the way is the server's own, which a busy machine overflows.
+    let printed = load(&lab, &format!("udp {address} 2000 600"));
+    let arrived = printed.split(' ').nth(1).and_then(|n| n.parse::<u32>().ok());
+    assert!(arrived.is_some_and(|n| n > 1500) && printed.ends_with(" 0 wrong"), "{printed}");
+    for end in [&mut x, &mut y] {
+        end.tell("counters");
+    }
+}
+
+#[test]
+fn esp_in_udp_over_ipv4() {
+    carries(Family::V4, &[]);
+}
+
+#[test]
+fn esp_in_udp_over_ipv6() {
+    carries(Family::V6, &["--mtu", "1400"]);
+}
+
+#[test]
+fn plain_esp_over_ipv4() {
+    carries(Family::V4, &["--plain"]);
+}
+
+#[test]
+fn plain_esp_over_ipv6() {
+    carries(Family::V6, &["--plain", "--mtu", "1400"]);
+}
+
+#[test]
+fn two_workers_share_one_tunnel() {
+    carries(Family::V4, &["--workers", "2"]);
+}
+
+#[test]
+fn without_hardware_segmentation() {
+    let (lab, _x, _y, _server, address) = tunnel(Family::V4, &[]);
+    for node in ["x", "y"] {
+        lab.shell(node, "ethtool -K out tx-udp-segmentation off || true");
+    }
+    let printed = load(&lab, &format!("tcp {address} 20000000"));
+    assert!(printed.starts_with("tcp 20000000 bytes"), "{printed}");
+}
+
+#[test]
+fn a_second_data_plane_in_a_namespace_is_refused() {
+    let lab = Lab::new(Family::V4);
+    let _x = lab.tunnel(0, &[]);
+    let own = std::env::current_exe().expect("own path");
+    let program = own.parent().and_then(|p| p.parent()).expect("target").join("examples/tunnel");
+    let words = "--vip 192.0.2.1 --interface out --peer 192.0.2.2 --protect 10.20.2.0/24";
+    let second = lab.try_shell("x", &format!("{} {words} </dev/null", program.display()));
+    let said = String::from_utf8_lossy(&second.stderr).into_owned();
+    assert!(!second.status.success() && said.contains("AlreadyRunning"), "{said}");
+}
+
+#[test]
+fn a_small_link_on_the_way_lowers_the_tunnels_mtu() {
+    let (lab, _x, _y, _server, address) = tunnel(Family::V4, &[]);
+    lab.ip("y", "link set out mtu 1300");
+    lab.ip("x", "link set out mtu 1300");
+    let printed = load(&lab, &format!("tcp {address} 1000000"));
+    assert!(printed.starts_with("tcp 1000000 bytes"), "{printed}");
+}
