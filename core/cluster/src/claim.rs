@@ -67,6 +67,7 @@ impl VipState {
             vip: self.vip(),
             read,
             maxima,
+            unreadable: self.unreadable,
             floor: self.floor,
             witness: &self.witness,
             read_at_floor: self.read_at_floor,

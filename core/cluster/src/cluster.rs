@@ -128,6 +128,22 @@ impl Cluster {
         self.conclude(now);
     }
 
+    /// There is an epoch record of revision `at`, but it cannot be opened: to be put in instead of
+    /// [`Cluster::handle_epoch_record`], with `record: None`.
+    pub fn handle_unreadable_record(
+        &mut self,
+        now: Timestamp,
+        vip: Vip,
+        at: Revision,
+        read: EpochRead,
+    ) {
+        self.with_vip(now, vip, |vip, scene| {
+            vip.handle_read(scene, read);
+            vip.unreadable = Some(at);
+        });
+        self.conclude(now);
+    }
+
     /// All other records of the VIP have been read and opened, up to a revision.
     pub fn handle_records(&mut self, now: Timestamp, vip: Vip, maxima: RecordMaxima) {
         self.with_vip(now, vip, |vip, _| vip.maxima = Some(maxima));

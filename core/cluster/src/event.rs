@@ -139,6 +139,16 @@ pub enum Refusal {
         /// How many records there are.
         records: u64,
     },
+    /// There is an epoch record, but it cannot be opened.
+    #[error(
+        "the epoch record of {vip} cannot be read: it is damaged, or was sealed under another \
+         store key. Bring the right key or store back, or drop its SAs with \
+         `vipsec accept-rollback {vip}`"
+    )]
+    Unreadable {
+        /// The VIP.
+        vip: Vip,
+    },
     /// The epoch record is older than one that was seen.
     #[error(
         "the store says epoch {found} of {vip}, but {by} has seen epoch {floor}: it was rolled \

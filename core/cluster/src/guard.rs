@@ -16,6 +16,8 @@ pub(crate) struct Evidence<'a> {
     pub(crate) vip: Vip,
     pub(crate) read: &'a EpochRead,
     pub(crate) maxima: &'a RecordMaxima,
+    /// The revision of an epoch record that is there but cannot be opened.
+    pub(crate) unreadable: Option<Revision>,
     /// The highest epoch that was ever seen committed, and by whom.
     pub(crate) floor: Epoch,
     pub(crate) witness: &'a Witness,
@@ -55,8 +57,8 @@ impl Evidence<'_> {
         let Some(epoch) = highest.next() else {
             return Verdict::Refused(Refusal::Exhausted { vip });
         };
-        let emptied = record.is_none() && self.floor > Epoch(0);
-        let expect = record.map(|(_, revision)| *revision);
+        let emptied = record.is_none() && self.unreadable.is_none() && self.floor > Epoch(0);
+        let expect = record.map(|(_, revision)| *revision).or(self.unreadable);
         let objection = self.objection(found);
         let discard = self.accepted && objection.is_some();
         let terms = Terms { epoch, expect, discard, emptied };
@@ -70,6 +72,9 @@ impl Evidence<'_> {
 
     fn objection(&self, found: Epoch) -> Option<Refusal> {
         let vip = self.vip;
+        if self.unreadable.is_some() {
+            return Some(Refusal::Unreadable { vip });
+        }
         if self.read.record.is_none() {
             let records = self.maxima.records;
             return (records > 0).then_some(Refusal::EpochRecordMissing { vip, records });
@@ -127,7 +132,9 @@ mod tests {
         accepted: bool,
     ) -> Verdict {
         let (floor, read_at_floor, witness) = (Epoch(floor), Epoch(read_at_floor), &Witness::Own);
-        Evidence { vip: vip(), read, maxima, floor, witness, read_at_floor, accepted }.judge()
+        let unreadable = None;
+        Evidence { vip: vip(), read, unreadable, maxima, floor, witness, read_at_floor, accepted }
+            .judge()
     }
 
     fn claim(epoch: u64, expect: Option<u64>) -> Verdict {

@@ -101,6 +101,8 @@ pub(crate) struct VipState {
     /// A silent owner that has just claimed is taken to live until then.
     pub(crate) trusted_until: Timestamp,
     pub(crate) read: Option<EpochRead>,
+    /// Revision of an epoch record that is there but cannot be opened.
+    pub(crate) unreadable: Option<Revision>,
     pub(crate) asked: Option<Asked>,
     /// The floor that was known when the last fresh read was begun.
     pub(crate) read_at_floor: Epoch,
@@ -135,6 +137,7 @@ impl VipState {
             given_up: false,
             trusted_until: Timestamp(0),
             read: None,
+            unreadable: None,
             asked: None,
             read_at_floor: config.floor,
             maxima: None,
@@ -318,6 +321,7 @@ impl VipState {
         self.read =
             Some(EpochRead { record: Some((record, revision)), as_of: revision, fresh: false });
         self.read_at_floor = epoch;
+        self.unreadable = None;
         self.role = Role::Owner(Ownership {
             epoch,
             revision,
@@ -345,6 +349,7 @@ impl VipState {
         }
         let record = read.record.clone();
         self.read = Some(read);
+        self.unreadable = None;
         match record {
             Some((record, revision)) if record.epoch >= self.floor => {
                 self.handle_record(scene, &record, revision);

@@ -128,7 +128,11 @@ impl Node {
                     };
                     read.record = Some((record, entry.revision));
                 }
-                Err(error) => return self.event(crate::Event::BadRecord(key, error)),
+                Err(error) => {
+                    self.event(crate::Event::BadRecord(key, error));
+                    let at = entry.revision;
+                    return self.cluster.handle_unreadable_record(now, vip, at, read);
+                }
             }
         }
         self.cluster.handle_epoch_record(now, vip, read);
@@ -169,6 +173,10 @@ impl Node {
         let owner = self.vips.get(&vip).is_some_and(|s| matches!(s.standing, Standing::Owner(_)));
         match step {
             Step::Epoch(read) => self.cluster.handle_epoch_record(now, vip, read),
+            Step::BadEpoch { error, at, read } => {
+                self.event(crate::Event::BadRecord(Key::epoch(vip), error));
+                self.cluster.handle_unreadable_record(now, vip, at, read);
+            }
             Step::Bad(key, error) => self.event(crate::Event::BadRecord(key, error)),
             // What an owner reads here it has written itself.
             Step::Put(_) | Step::Gone(_) if owner => {}

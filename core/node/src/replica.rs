@@ -59,6 +59,8 @@ pub(crate) enum Step {
     Gone(Place),
     /// A record cannot be used.
     Bad(Key, RecordError),
+    /// The epoch record, of revision `at`, cannot be used; `read` has none in its place.
+    BadEpoch { error: RecordError, at: Revision, read: EpochRead },
 }
 
 /// What is known of the records of one VIP.
@@ -101,15 +103,20 @@ impl Replica {
         self.followed = Some(revision);
         let mut steps: Vec<(u8, Step)> = Vec::new();
         let mut epoch = EpochRead { record: None, as_of: revision, fresh };
+        let mut unreadable = None;
         for entry in entries {
             match self.put(store_key, entry) {
                 Some(Step::Epoch(read)) => epoch.record = read.record,
+                Some(Step::BadEpoch { error, at, .. }) => unreadable = Some((error, at)),
                 Some(step) => steps.push((order(&step), step)),
                 None => {}
             }
         }
         steps.sort_by_key(|(order, _)| *order);
-        let mut all = vec![Step::Epoch(epoch)];
+        let mut all = vec![match unreadable {
+            Some((error, at)) => Step::BadEpoch { error, at, read: epoch },
+            None => Step::Epoch(epoch),
+        }];
         all.extend(steps.into_iter().map(|(_, step)| step));
         all
     }
@@ -144,6 +151,11 @@ impl Replica {
         let place = place(self.vip, &entry.key)?;
         match self.open(store_key, entry, place) {
             Ok(step) => Some(step),
+            Err(error) if place == Place::Epoch => {
+                let at = entry.revision;
+                let read = EpochRead { record: None, as_of: at, fresh: false };
+                Some(Step::BadEpoch { error, at, read })
+            }
             Err(error) => {
                 // It counts as a record, for a store full of them must not pass for an empty one.
                 self.records.insert(entry.key.clone(), Epoch(0));

@@ -2,7 +2,7 @@
 
 use super::world::{World, ms, name, vip};
 use crate::store::{Backend, Key, Operation, Revision, Transaction};
-use crate::{Error, Event, How, Output, RecordMaxima, Refusal, VipRole};
+use crate::{EpochRead, Error, Event, How, Output, RecordMaxima, Refusal, StoreHealth, VipRole};
 use vipsec_wire::cluster::ownership::{Body, Heartbeat, Message, Standing, VipStanding};
 use vipsec_wire::id::{Epoch, NodeName};
 
@@ -171,6 +171,39 @@ fn a_store_rolled_back_under_a_running_owner_is_noticed_and_the_owner_goes_on() 
     });
     world.run(ms(1000));
     assert_eq!(world.owners[&Epoch(3)], (name("b"), How::Reset));
+}
+
+#[test]
+fn an_epoch_record_that_cannot_be_opened_is_refused_and_may_be_replaced() {
+    let mut world = World::running(TWO);
+    kill_all(&mut world);
+    let as_of = world.store.revision().expect("the store is up");
+    // The store key is another: the world's own reads are kept away.
+    world.no_store.insert(name("a"));
+    world.start(&name("a"));
+    world.run(ms(1100));
+    let read = EpochRead { record: None, as_of, fresh: true };
+    let maxima = RecordMaxima { followed: as_of, ..some_records(&world) };
+    world.act(&name("a"), |cluster, now| {
+        cluster.handle_store_health(now, StoreHealth::Up);
+        cluster.handle_records(now, vip(), maxima);
+        cluster.handle_unreadable_record(now, vip(), as_of, read);
+    });
+    assert_eq!(refusal(&world, "a"), Some(Refusal::Unreadable { vip: vip() }));
+    world.act(&name("a"), |cluster, now| {
+        cluster.handle_accept_rollback(now, vip()).expect("there is something to accept");
+    });
+    let refreshed = |output: &Output| matches!(output, Output::Refresh { .. });
+    assert!(world.process(&name("a")).outputs.iter().any(refreshed), "it is read once more");
+    let read = EpochRead { record: None, as_of, fresh: true };
+    world.act(&name("a"), |cluster, now| {
+        cluster.handle_unreadable_record(now, vip(), as_of, read);
+    });
+    let claim = world.process(&name("a")).outputs.iter().find_map(|output| match output {
+        Output::Claim { expect, record, discard, .. } => Some((*expect, record.epoch, *discard)),
+        _ => None,
+    });
+    assert_eq!(claim, Some((Some(as_of), Epoch(2), true)), "and replaced where it stands");
 }
 
 fn beat_of(node: &NodeName, epoch: u64, standing: Standing) -> Heartbeat {
