@@ -3,6 +3,7 @@
 
 use super::RunError;
 use super::metrics::Metrics;
+use super::sockets;
 use super::state::StateDir;
 use crate::admin::events::EventLog;
 use crate::admin::{self, Request};
@@ -19,8 +20,8 @@ use vipsec_path::Report;
 use vipsec_store::{Reply, Store};
 use vipsec_wire::time::Timestamp;
 
-/// Longest time that a node which stops waits for its last writes.
-const LAST_WRITES: Duration = Duration::from_secs(1);
+/// Longest time that a stop takes: transfers to backups, late packets, last writes.
+const STOP_MAX: Duration = Duration::from_secs(5);
 /// Reports taken at once before anything else has its turn.
 const BATCH: usize = 256;
 
@@ -103,6 +104,7 @@ impl Daemon {
     pub(super) async fn run(mut self) -> Result<(), RunError> {
         let mut signals = Signals::new()?;
         self.node.handle_start(self.clock.now());
+        self.node.handle_sockets(self.clock.now(), &sockets::established());
         self.carry_out();
         notify(&[NotifyState::Ready]);
         tracing::info!(node = %self.node.name(), "running");
@@ -172,7 +174,7 @@ impl Daemon {
         None
     }
 
-    /// Ends in order: VIPs are given up, the last writes are done, everything is taken down but the
+    /// Ends in order: VIPs go to backups or are given up, the last writes are done, everything is taken down but the
     /// fence.
     async fn stop(mut self, stop: Stop) -> Result<(), RunError> {
         notify(&[NotifyState::Stopping]);
@@ -180,7 +182,7 @@ impl Daemon {
         self.node.handle_stop(self.clock.now());
         self.carry_out();
         let began = Instant::now();
-        while self.has_writes() && began.elapsed() < LAST_WRITES {
+        while !self.is_done() && began.elapsed() < STOP_MAX {
             tokio::select! {
                 happening = self.inputs.next() => {
                     let _ = self.handle(happening);
@@ -201,8 +203,9 @@ impl Daemon {
         Ok(taken_down?)
     }
 
-    fn has_writes(&self) -> bool {
-        self.node.status().store.is_some_and(|store| store.up && store.waiting > 0)
+    fn is_done(&self) -> bool {
+        let writes = self.node.status().store.is_some_and(|store| store.up && store.waiting > 0);
+        self.node.is_stopped(self.clock.now()) && !writes
     }
 }
 

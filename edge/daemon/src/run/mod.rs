@@ -7,6 +7,7 @@ mod log;
 mod metrics;
 mod outputs;
 mod probe;
+mod sockets;
 mod start;
 mod state;
 
