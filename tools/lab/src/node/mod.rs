@@ -135,7 +135,7 @@ impl Node {
     fn vip_status(&self, vip: &str) -> Result<Value> {
         let status = self.json("status")?;
         let vips = status["vips"].as_array().context("a status without VIPs")?;
-        let found = vips.iter().find(|entry| entry["address"] == vip || entry["address"] == vip);
+        let found = vips.iter().find(|entry| entry["address"] == vip);
         found.cloned().with_context(|| format!("no VIP {vip} in {status}"))
     }
 
