@@ -210,3 +210,6 @@ impl Cutter<'_> {
         SecretBytes::from(key)
     }
 }
+
+#[cfg(test)]
+mod trace;
