@@ -44,13 +44,14 @@ fn traffic_makes_checks_superfluous() {
     in_lab(busy_peer);
 }
 
+/// Workers tell of traffic once a second, so the silence that counts must be longer.
 fn busy_peer(lab: &Lab) -> Result<()> {
-    let peers = Peers::start(lab, road("dpd_s = 1", ""), &client())?;
+    let peers = Peers::start(lab, road("dpd_s = 2", ""), &client())?;
     peers.swan.initiate("net")?;
     let ping = peers.ping(lab)?;
     sleep(Duration::from_secs(1));
     let before = exchanges(&peers.swan.log()?);
-    sleep(Duration::from_secs(4));
+    sleep(Duration::from_secs(5));
     let after = exchanges(&peers.swan.log()?);
     ensure!(before == after, "checked a peer that was heard all the while: {after:?}");
     crate::peers::check_unbroken(ping)

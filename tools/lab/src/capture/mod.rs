@@ -40,8 +40,10 @@ impl Capture {
     pub fn start(lab: &Lab, switch: &Namespace, bridge: &str) -> Result<Self> {
         let number = CAPTURES.fetch_add(1, Ordering::Relaxed);
         let file = lab.directory().join(format!("{bridge}-{number}.pcap"));
-        let arguments =
-            format!("-i {bridge} -s {SNAP_LENGTH} -B 65536 -U -Z root -w {}", file.display());
+        let arguments = format!(
+            "-i {bridge} -s {SNAP_LENGTH} -B 65536 -U --immediate-mode -Z root -w {}",
+            file.display()
+        );
         let program = Program {
             namespace: switch.clone(),
             path: "tcpdump".into(),
@@ -64,7 +66,8 @@ impl Capture {
     /// When tcpdump does not end, or when the kernel dropped frames that it should have recorded:
     /// what was not seen cannot be judged.
     pub fn finish(mut self) -> Result<PathBuf> {
-        // What crossed the bridge just now is still on its way to the file.
+        // What crossed the bridge just now is still on its way to the file. Without immediate mode
+        // that would take a second, and what is left then would be lost.
         std::thread::sleep(Duration::from_millis(200));
         self.process.stop(Duration::from_secs(10))?;
         let log = self.process.log();
