@@ -1,0 +1,74 @@
+//! 8: a takeover makes one store write before traffic flows again, whatever the number of SAs.
+//!
+//! Between claim and role that is the claim's own; and the first inner packet that reaches the new
+//! owner is sealed without another write in between.
+
+use super::{Checker, Complaint};
+use crate::observation::{Actor, Observation, Said};
+use std::collections::BTreeMap;
+use vipsec_wire::time::Timestamp;
+
+/// How far a process is.
+enum Stage {
+    /// It claims, and has made so many writes since.
+    Claiming(u32),
+    /// It owns; nothing has been sealed yet. The first packet that came, and the writes since.
+    Waiting(Option<u64>, u32),
+    /// Traffic flows.
+    Flowing,
+}
+
+/// See the module's text.
+#[derive(Default)]
+pub(super) struct Writes(BTreeMap<Actor, Stage>);
+
+impl Writes {
+    fn committed(&mut self, by: Actor) {
+        match self.0.get_mut(&by) {
+            Some(Stage::Claiming(writes) | Stage::Waiting(Some(_), writes)) => *writes += 1,
+            _ => {}
+        }
+    }
+
+    fn owns(&mut self, by: Actor) -> Complaint {
+        let Some(Stage::Claiming(writes)) = self.0.get(&by) else { return Ok(()) };
+        let writes = *writes;
+        self.0.insert(by, Stage::Waiting(None, 0));
+        match writes {
+            1 => Ok(()),
+            other => Err(format!("{by} made {other} writes between claim and ownership")),
+        }
+    }
+
+    fn sealed(&mut self, by: Actor) -> Complaint {
+        let Some(Stage::Waiting(first, writes)) = self.0.get(&by) else { return Ok(()) };
+        let waited = first.is_some() && *writes > 0;
+        let what = format!("{by} made {writes} more writes before it sealed its first packet");
+        self.0.insert(by, Stage::Flowing);
+        if waited { Err(what) } else { Ok(()) }
+    }
+}
+
+impl Checker for Writes {
+    fn name(&self) -> &'static str {
+        "8 writes"
+    }
+
+    fn note(&mut self, _now: Timestamp, seen: &Observation) -> Complaint {
+        match seen {
+            Observation::Said(by, _, Said::Claiming(_)) if by.host.is_node() => {
+                self.0.insert(*by, Stage::Claiming(0));
+            }
+            Observation::Committed { by, .. } => self.committed(*by),
+            Observation::Role { by, owner: true, .. } => return self.owns(*by),
+            Observation::InnerReached(by, serial) => {
+                if let Some(Stage::Waiting(first @ None, _)) = self.0.get_mut(by) {
+                    *first = Some(*serial);
+                }
+            }
+            Observation::EspSent(by, ..) => return self.sealed(*by),
+            _ => {}
+        }
+        Ok(())
+    }
+}
