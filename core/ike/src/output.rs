@@ -89,7 +89,8 @@ pub enum Output {
         /// Opaque.
         state: SecretBytes,
     },
-    /// A mirrored half-open IKE SA is done with ([`crate::Engine::forget_half_open`]).
+    /// A mirrored half-open IKE SA has come to nothing ([`crate::Engine::forget_half_open`]). One
+    /// that is established drops out when its record is applied.
     DropHalfOpen {
         /// Our SPI.
         id: IkeSaId,

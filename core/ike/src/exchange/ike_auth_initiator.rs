@@ -135,7 +135,6 @@ pub(crate) fn complete(
         }
     };
     let mut half = cx.tables.half_open.remove_initiator(id)?;
-    cx.outbox.outputs.push_back(Output::DropHalfOpen { id });
     match opened.and_then(|contents| establish(cx, &mut half, datagram, &contents)) {
         Ok(done) => Some(done),
         Err(reason) => {
@@ -164,6 +163,7 @@ fn open(
 /// The peer has not proven who it is: it is told, once (RFC 7296 section 2.21.2).
 fn fail(cx: &mut Context<'_>, half: &mut Initiator, reason: CloseReason) {
     let (id, remote) = (half.state.id, half.state.addresses.remote);
+    cx.outbox.outputs.push_back(Output::DropHalfOpen { id });
     let ours = matches!(reason, CloseReason::AuthenticationFailed);
     if let (true, Some(auth), Some(protection)) = (ours, &half.state.auth, &half.protection) {
         let header = header(auth.spis, ExchangeType::Informational, MESSAGE_ID + 1);

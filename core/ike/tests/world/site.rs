@@ -127,6 +127,12 @@ impl Site {
         }
     }
 
+    /// Backups that follow a new IKE SA drop its half-open form.
+    fn write(&mut self, changes: &[Change]) {
+        self.store.write(changes);
+        self.half_open.retain(|id, _| !self.store.constants.contains_key(id));
+    }
+
     /// A fresh engine, as another node has it that has followed the store and the mirror.
     pub(crate) fn standby(&self, now: Timestamp) -> Engine {
         let mut engine = Engine::new(self.config.clone());
@@ -143,7 +149,7 @@ impl Site {
     pub(crate) fn take_over(&mut self, now: Timestamp, fate: Fate, rng: &mut Seeded) {
         for (_, _, changes) in core::mem::take(&mut self.waiting) {
             if fate == Fate::Written {
-                self.store.write(&changes);
+                self.write(&changes);
             }
         }
         self.held.clear();
@@ -175,7 +181,7 @@ impl Site {
         let (ticket, new_sa, changes) = self.waiting.pop_front()?;
         let outcome = match self.mode {
             Mode::Prompt => {
-                self.store.write(&changes);
+                self.write(&changes);
                 Stored::Confirmed
             }
             Mode::Refusing => Stored::Refused,
