@@ -218,6 +218,10 @@ impl Cluster {
     /// The time of [`Cluster::poll_timeout`] has come.
     pub fn handle_timeout(&mut self, now: Timestamp) {
         let timers = self.config.timers;
+        let slept = self.poll_timeout().is_some_and(|due| now.since(due) > timers.heartbeat);
+        if slept {
+            self.peers.values_mut().for_each(|peer| peer.excuse(now, &timers));
+        }
         let tick = |(name, peer): (&NodeName, &mut Peer)| {
             (name.clone(), peer.handle_timeout(now, &timers))
         };

@@ -13,6 +13,9 @@ use vipsec_wire::cluster::ownership::{Heartbeat, VipStanding};
 use vipsec_wire::id::{NodeName, Vip};
 use vipsec_wire::time::Timestamp;
 
+/// Most times in a row that silence is put down to our own sleep.
+const EXCUSES_MAX: u8 = 3;
+
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum State {
     /// Not heard since our start.
@@ -57,6 +60,8 @@ pub(crate) struct Peer {
     version: u64,
     heard: Timestamp,
     grace_until: Option<Timestamp>,
+    /// How often in a row its silence was put down to our own sleep.
+    excused: u8,
     /// A new connection came up: the next heartbeat may be of any process.
     any_process: bool,
 }
@@ -73,6 +78,7 @@ impl Peer {
             version: 0,
             heard: Timestamp(0),
             grace_until: None,
+            excused: 0,
             any_process: true,
         }
     }
@@ -163,6 +169,7 @@ impl Peer {
         self.any_process = false;
         self.state = State::Alive;
         self.heard = now;
+        self.excused = 0;
         self.grace_until = None;
         Some(Heard { sign: back.then_some(Sign::Back { replaced }), content })
     }
@@ -191,6 +198,23 @@ impl Peer {
         self.standings.clear();
         self.grace_until = Some(now + timers.grace);
         Some(Sign::Lost { closed })
+    }
+
+    /// This process itself has slept until now, so what a living member has sent may still wait in
+    /// our queues: it gets one interval more, a few times in a row at the most.
+    pub(crate) fn excuse(&mut self, now: Timestamp, timers: &Timers) {
+        if self.excused >= EXCUSES_MAX || self.deadline(timers).is_none_or(|at| now < at) {
+            return;
+        }
+        match &mut self.state {
+            State::Suspected { since, .. } => *since = now,
+            State::Alive => {}
+            State::Unknown | State::Lost => return,
+        }
+        self.excused += 1;
+        let earlier = timers.silence().saturating_sub(timers.heartbeat);
+        let earlier = u64::try_from(earlier.as_micros()).unwrap_or(u64::MAX);
+        self.heard = self.heard.max(Timestamp(now.0.saturating_sub(earlier)));
     }
 
     fn deadline(&self, timers: &Timers) -> Option<Timestamp> {

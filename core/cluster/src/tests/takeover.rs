@@ -92,6 +92,18 @@ fn lost_heartbeats_below_three_in_a_row_move_nothing() {
 }
 
 #[test]
+fn a_process_that_has_slept_does_not_take_its_own_sleep_for_the_death_of_others() {
+    let mut world = World::running(TWO);
+    let lost = |e: &Event| matches!(e, Event::MemberLost { .. });
+    for sleep in 1..=3 {
+        world.act(&name("b"), |cluster, now| cluster.handle_timeout(now + ms(400 * sleep)));
+        assert!(!world.saw(&name("b"), lost), "after sleep {sleep}");
+    }
+    world.act(&name("b"), |cluster, now| cluster.handle_timeout(now + ms(1600)));
+    assert!(world.saw(&name("b"), lost), "sleep is no excuse for ever");
+}
+
+#[test]
 fn takeovers_chain_over_three_nodes_and_back() {
     let mut world = World::running(THREE);
     let mut owners = vec!["a"];
