@@ -11,10 +11,11 @@ use events::EventLog;
 use serde_json::Value;
 use std::io;
 use std::net::IpAddr;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use tokio::net::UnixListener;
 use tokio::sync::{mpsc, oneshot};
+use tokio::task::JoinHandle;
 use vipsec_wire::id::NodeName;
 
 /// What an administrator asks for.
@@ -102,7 +103,21 @@ pub enum Failure {
     Refused(String),
 }
 
-/// Begins to serve the API on the socket at `path`. Ends with the runtime.
+/// An API that is served. Dropped, it is not any more, and its socket is gone.
+#[derive(Debug)]
+pub struct Served {
+    path: PathBuf,
+    task: JoinHandle<io::Result<()>>,
+}
+
+impl Drop for Served {
+    fn drop(&mut self) {
+        self.task.abort();
+        let _ = std::fs::remove_file(&self.path);
+    }
+}
+
+/// Begins to serve the API on the socket at `path`.
 ///
 /// # Errors
 /// When the socket cannot be made, or another vipsec answers on it.
@@ -110,9 +125,9 @@ pub fn serve(
     path: &Path,
     requests: mpsc::Sender<Request>,
     events: Arc<EventLog>,
-) -> io::Result<()> {
+) -> io::Result<Served> {
     let listener: UnixListener = socket::bind(path)?;
     let router = api::router(requests, events);
-    tokio::spawn(async move { axum::serve(listener, router).await });
-    Ok(())
+    let task = tokio::spawn(async move { axum::serve(listener, router).await });
+    Ok(Served { path: path.to_owned(), task })
 }

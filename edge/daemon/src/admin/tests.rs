@@ -17,11 +17,11 @@ async fn exchange(path: &Path, request: &str) -> String {
     String::from_utf8_lossy(&answer).into_owned()
 }
 
-fn start(path: &Path) -> (mpsc::Receiver<Request>, Arc<EventLog>) {
+fn start(path: &Path) -> (mpsc::Receiver<Request>, Arc<EventLog>, Served) {
     let (sender, requests) = mpsc::channel(4);
     let events = Arc::new(EventLog::default());
-    serve(path, sender, events.clone()).expect("served");
-    (requests, events)
+    let served = serve(path, sender, events.clone()).expect("served");
+    (requests, events, served)
 }
 
 #[tokio::test]
@@ -29,11 +29,13 @@ async fn the_socket_is_its_owner_s_and_is_not_taken_from_a_living_one() {
     let dir = tempfile::tempdir().expect("a directory");
     let path = dir.path().join("sock");
     drop(std::os::unix::net::UnixListener::bind(&path).expect("left behind"));
-    let _living = start(&path);
+    let living = start(&path);
     let mode = std::fs::metadata(&path).expect("there").permissions().mode();
     assert_eq!(mode & 0o777, 0o600);
     let again = serve(&path, mpsc::channel(1).0, Arc::default()).expect_err("taken");
     assert_eq!(again.kind(), io::ErrorKind::AddrInUse);
+    drop(living);
+    assert!(!path.exists(), "an end leaves no socket behind");
     let file = dir.path().join("file");
     std::fs::write(&file, "text").expect("written");
     assert!(serve(&file, mpsc::channel(1).0, Arc::default()).is_err());
@@ -44,7 +46,7 @@ async fn the_socket_is_its_owner_s_and_is_not_taken_from_a_living_one() {
 async fn events_are_streamed_as_lines() {
     let dir = tempfile::tempdir().expect("a directory");
     let path = dir.path().join("sock");
-    let (_requests, events) = start(&path);
+    let (_requests, events, _served) = start(&path);
     events.note(Timestamp(1), "one", "first");
     events.note(Timestamp(2), "two", "second");
     let later = tokio::spawn(async move {
@@ -61,7 +63,7 @@ async fn events_are_streamed_as_lines() {
 async fn bad_requests_are_answered_and_do_not_reach_the_node() {
     let dir = tempfile::tempdir().expect("a directory");
     let path = dir.path().join("sock");
-    let (mut requests, _events) = start(&path);
+    let (mut requests, _events, _served) = start(&path);
     let post = |path: &str, body: &str| {
         let length = body.len();
         format!(
@@ -87,7 +89,7 @@ async fn bad_requests_are_answered_and_do_not_reach_the_node() {
 async fn metrics_are_plain_text() {
     let dir = tempfile::tempdir().expect("a directory");
     let path = dir.path().join("sock");
-    let (mut requests, _events) = start(&path);
+    let (mut requests, _events, _served) = start(&path);
     tokio::spawn(async move {
         let Some(Request { command: Command::Metrics, reply }) = requests.recv().await else {
             return;

@@ -46,11 +46,7 @@ fn vips(answer: &Value) -> Table {
         ["VIP", "ROLE", "OWNER", "EPOCH", "BACKUPS", "IKE SAS", "CHILD SAS", "REPLAY BOUND"];
     let mut table = table(&header);
     for vip in list(answer, "vips") {
-        let backups = list(vip, "backups").map(|backup| {
-            let ready = if flag(backup, "ready") { "ready" } else { "not ready" };
-            format!("{} ({}, {ready})", text(backup, "node"), text(backup, "rank"))
-        });
-        let backups: Vec<String> = backups.collect();
+        let backups = backups(vip);
         let role = match vip.get("transfer").and_then(Value::as_str) {
             Some(phase) => format!("{}, {phase}", text(vip, "role")),
             None => text(vip, "role"),
@@ -71,6 +67,19 @@ fn vips(answer: &Value) -> Table {
         ]);
     }
     table
+}
+
+/// The candidates but for the owner. A mere target knows no ranks.
+fn backups(vip: &Value) -> Vec<String> {
+    let backup = |backup: &Value| {
+        let ready = if flag(backup, "ready") { "ready" } else { "not ready" };
+        match text(vip, "role").as_str() {
+            "target" => format!("{} ({ready})", text(backup, "node")),
+            _ => format!("{} ({}, {ready})", text(backup, "node"), text(backup, "rank")),
+        }
+    };
+    let others = list(vip, "backups").filter(|b| text(b, "node") != text(vip, "owner"));
+    others.map(backup).collect()
 }
 
 fn targets(answer: &Value) -> Table {
@@ -235,7 +244,10 @@ mod tests {
             ],
             "vips": [{
                 "address": "192.0.2.10", "role": "owner", "transfer": null, "owner": "a", "epoch": 7,
-                "backups": [{ "node": "b", "rank": 50, "ready": true }], "refusal": "rolled back",
+                "backups": [
+                    { "node": "a", "rank": 100, "ready": false },
+                    { "node": "b", "rank": 50, "ready": true },
+                ], "refusal": "rolled back",
                 "replay": "bounded", "replay_bound_packets": 12, "ike_sas": 1, "child_sas": 2,
                 "targets": [{ "service": "web", "node": "b", "weight": 1, "healthy": false, "connections": 3 }],
             }],

@@ -24,7 +24,7 @@ fn against(lines: &'static [&'static [&'static str]]) -> Vec<Result<String, Stri
     let (sender, requests) = mpsc::channel(8);
     runtime.spawn(answer(requests));
     let entered = runtime.enter();
-    admin::serve(&socket, sender, events).expect("served");
+    let _served = admin::serve(&socket, sender, events).expect("served");
     drop(entered);
     lines.iter().map(|line| execute(line, &socket)).collect()
 }

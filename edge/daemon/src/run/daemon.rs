@@ -6,7 +6,7 @@ use super::metrics::Metrics;
 use super::sockets;
 use super::state::StateDir;
 use crate::admin::events::EventLog;
-use crate::admin::{self, Request};
+use crate::admin::{self, Request, Served};
 use crate::link::{LinkEvent, Links};
 use sd_notify::NotifyState;
 use std::sync::Arc;
@@ -34,6 +34,8 @@ pub(super) struct Daemon {
     pub(super) state: StateDir,
     pub(super) events: Arc<EventLog>,
     pub(super) metrics: Metrics,
+    /// The admin API, gone at the end.
+    pub(super) api: Served,
     pub(super) inputs: Inputs,
 }
 
@@ -191,7 +193,7 @@ impl Daemon {
             }
             self.catch_up();
         }
-        let Daemon { plane, store, mut inputs, .. } = self;
+        let Daemon { plane, store, mut inputs, api, .. } = self;
         if let Some(links) = inputs.links.take() {
             links.shut_down().await;
         }
@@ -199,6 +201,7 @@ impl Daemon {
         if let (Some(store), Some(replies)) = (store, inputs.store.take()) {
             store.stop(replies);
         }
+        drop(api);
         tracing::info!("stopped");
         Ok(taken_down?)
     }

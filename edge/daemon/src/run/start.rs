@@ -13,7 +13,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use tokio::sync::mpsc;
 use vipsec_crypto::identity::Identity;
-use vipsec_dataplane::{Clock, DataPlane};
+use vipsec_dataplane::{Clock, DataPlane, Handle, WorkerReport};
 use vipsec_node::Node;
 use vipsec_path::Path;
 use vipsec_store::{Pace, Reply, SqliteConfig, Store};
@@ -37,22 +37,29 @@ pub(super) async fn start(config: Config) -> Result<Daemon, RunError> {
     let begin = core::Start { incarnation, recent_starts, floors: state.floors().clone() };
     let node = Node::new(core::node(&config, &begin, store_key), Box::new(OsRandom::default()));
     let events = Arc::new(EventLog::default());
-    let (store, store_replies) = open_store(&config)?.unzip();
-    let (sender, admin) = mpsc::channel(64);
     let plane_config = core::data_plane(&config, clock);
-    let mark = plane_config.mark;
-    let (reporter, reports) = mpsc::channel(REPORTS);
-    let inner_mtu = plane_config.tun.mtu;
-    let make_path =
-        |worker| Path::new(core::worker(&config, worker, inner_mtu), Box::new(OsRandom::default()));
-    let plane = DataPlane::start(plane_config, make_path, reporter).await?;
-    let links = links(&config, incarnation, mark, identity.as_ref())?;
+    let links = links(&config, incarnation, plane_config.mark, identity.as_ref())?;
+    let (sender, admin) = mpsc::channel(64);
     let socket = &config.node.socket;
-    admin::serve(socket, sender, events.clone())
+    let api = admin::serve(socket, sender, events.clone())
         .map_err(|source| RunError::Socket { path: socket.clone(), source })?;
+    let (store, store_replies) = open_store(&config)?.unzip();
+    let (plane, reports) = open_plane(&config, plane_config).await?;
     let inputs = Inputs::new(reports, store_replies, admin, links);
     let metrics = Metrics::new(config.node.workers);
-    Ok(Daemon { node, clock, plane, store, state, events, metrics, inputs })
+    Ok(Daemon { node, clock, plane, store, state, events, metrics, api, inputs })
+}
+
+/// The data plane and what its workers report.
+async fn open_plane(
+    config: &Config,
+    plane: vipsec_dataplane::Config,
+) -> Result<(Handle, mpsc::Receiver<WorkerReport>), RunError> {
+    let (reporter, reports) = mpsc::channel(REPORTS);
+    let inner_mtu = plane.tun.mtu;
+    let make_path =
+        |worker| Path::new(core::worker(config, worker, inner_mtu), Box::new(OsRandom::default()));
+    Ok((DataPlane::start(plane, make_path, reporter).await?, reports))
 }
 
 type OpenStore = (Store, mpsc::Receiver<Reply>);
