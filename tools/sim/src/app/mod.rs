@@ -31,6 +31,8 @@ impl Serials {
 pub struct Apps {
     /// UDP services: what comes is sent back.
     pub udp_services: BTreeSet<SocketAddr>,
+    /// A port at which datagrams to any address of the host are sent back.
+    pub echo: Option<u16>,
     /// TCP services: what comes is sent back.
     pub tcp_services: BTreeSet<SocketAddr>,
     /// UDP flows that begin here.
@@ -88,9 +90,12 @@ impl Apps {
         serials: &mut Serials,
         reaction: &mut Reaction,
     ) {
-        if self.udp_services.contains(&packet.destination) {
+        let service = self.udp_services.contains(&packet.destination);
+        if service {
             let connection = packet.connection(Protocol::Udp);
             reaction.seen.push(Observation::Served { at, connection, opens: true });
+        }
+        if service || self.echo == Some(packet.destination.port()) {
             let answer = (packet.destination, packet.source);
             reaction.packets.push(packet::udp(answer, serials.take(), packet.data.len()));
         } else if let Some(flow) =

@@ -165,6 +165,7 @@ impl World {
                 host.apps.flows.extend(peers.into_iter().map(to));
             }
         } else {
+            host.apps.echo = Some(addresses::ECHO);
             let udp = (0..traffic.udp).map(|n| flow(4001 + n, Goal::Service(echo(vip))));
             host.apps.flows.extend(udp);
             if traffic.inner {
