@@ -46,7 +46,7 @@ impl Store {
                     self.states.insert(*id, record::encode(&**state).expose().to_vec());
                 }
                 Change::IkeGone(id) => {
-                    self.constants.remove(id).expect("it was written");
+                    self.constants.remove(id);
                     self.states.remove(id);
                 }
                 Change::ChildConstant(constant) => {
@@ -54,7 +54,7 @@ impl Store {
                     self.children.insert(constant.inbound.spi, bytes);
                 }
                 Change::ChildGone { spi_in, .. } => {
-                    self.children.remove(spi_in).expect("it was written");
+                    self.children.remove(spi_in);
                 }
             }
         }
@@ -104,6 +104,8 @@ pub(crate) struct Site {
     pub half_open: BTreeMap<IkeSaId, Vec<u8>>,
     pub installed: BTreeMap<EspSpi, Installed>,
     pub events: Vec<Event>,
+    /// Every SA that was ever installed, and whether to be sent on at once.
+    pub(crate) history: BTreeMap<EspSpi, bool>,
 }
 
 impl Site {
@@ -124,6 +126,7 @@ impl Site {
             half_open: BTreeMap::new(),
             installed: BTreeMap::new(),
             events: Vec::new(),
+            history: BTreeMap::new(),
         }
     }
 
@@ -220,6 +223,7 @@ impl Site {
             }
             Output::Install { sa, outbound, .. } => {
                 let spi = sa.inbound.spi;
+                self.history.insert(spi, outbound);
                 let before = self.installed.insert(spi, Installed { sa: *sa, outbound });
                 assert!(before.is_none(), "installed twice");
             }

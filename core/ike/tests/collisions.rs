@@ -1,0 +1,320 @@
+//! Two exchanges that meet (RFC 7296 sections 2.8.1, 2.8.2 and 2.25). Each way in which they can
+//! has a test of its name.
+
+mod world;
+
+use core::time::Duration;
+use std::collections::BTreeSet;
+use vipsec_ike::{CloseReason, Event};
+use vipsec_wire::ike::{ExchangeType, Group};
+use world::{Seeded, Side, World};
+
+const LONG: Duration = Duration::from_secs(40);
+
+/// Both requests are on the wire.
+fn meeting(left: impl Fn(&mut World), right: impl Fn(&mut World)) -> World {
+    let mut world = World::established();
+    left(&mut world);
+    right(&mut world);
+    world.outputs();
+    assert_eq!(world.wire.len(), 2);
+    world
+}
+
+fn both_child_rekeys() -> World {
+    meeting(|w| w.rekey_child(Side::Left), |w| w.rekey_child(Side::Right))
+}
+
+fn both_ike_rekeys() -> World {
+    meeting(|w| w.rekey_ike(Side::Left), |w| w.rekey_ike(Side::Right))
+}
+
+fn delete_child(world: &mut World, side: Side) {
+    let spi = world.site(side).active_child();
+    world.terminate_child(side, spi);
+}
+
+#[test]
+fn both_rekey_the_child_sa_and_the_lowest_nonce_loses() {
+    let mut winners = BTreeSet::new();
+    for seed in 1..20 {
+        let mut world = World::established();
+        let before = world.left.active_child();
+        world.rng = Seeded(seed);
+        world.rekey_child(Side::Left);
+        world.rekey_child(Side::Right);
+        world.run();
+        world.check_agreement(1, 1);
+        let survivor = world.left.active_child();
+        assert_ne!(survivor, before);
+        // What a side has made itself and may keep, it sends on at once.
+        winners.insert(world.left.history[&survivor]);
+        assert_eq!(world.left.history.len(), 3, "two SAs replaced one");
+    }
+    assert_eq!(winners.len(), 2, "each side wins sometimes");
+}
+
+#[test]
+fn both_rekey_the_child_sa_and_one_request_is_lost() {
+    let mut world = both_child_rekeys();
+    world.lose(Side::Right);
+    world.run();
+    // The right side has not seen a collision and has deleted the old SA.
+    assert_eq!(world.left.installed.len(), 1);
+    world.pass(LONG);
+    world.check_agreement(1, 1);
+}
+
+#[test]
+fn both_rekey_the_child_sa_and_one_request_comes_late() {
+    let mut world = both_child_rekeys();
+    let late = world.lose(Side::Right);
+    world.deliver(Side::Left);
+    world.outputs();
+    world.deliver(Side::Right);
+    world.outputs();
+    // The right side is deleting the old SA when the request to rekey it arrives.
+    world.arrive(&late);
+    world.run();
+    world.pass(LONG);
+    world.check_agreement(1, 1);
+}
+
+#[test]
+fn both_rekey_the_child_sa_and_both_responses_are_lost() {
+    let mut world = both_child_rekeys();
+    world.deliver(Side::Left);
+    world.deliver(Side::Right);
+    world.outputs();
+    world.lose(Side::Left);
+    world.lose(Side::Right);
+    world.pass(LONG);
+    world.check_agreement(1, 1);
+}
+
+#[test]
+fn both_rekey_the_child_sa_and_the_loser_deletes_first() {
+    for side in [Side::Left, Side::Right] {
+        let mut world = both_child_rekeys();
+        world.deliver(Side::Left);
+        world.deliver(Side::Right);
+        world.outputs();
+        // One side learns the end of the collision, and acts on it, before the other does.
+        let held = world.lose(side);
+        world.run();
+        world.arrive(&held);
+        world.run();
+        world.pass(LONG);
+        world.check_agreement(1, 1);
+    }
+}
+
+#[test]
+fn one_rekeys_the_child_sa_that_the_other_deletes() {
+    for first in [Side::Left, Side::Right] {
+        let mut world = meeting(|w| w.rekey_child(Side::Left), |w| delete_child(w, Side::Right));
+        world.deliver(first);
+        world.outputs();
+        world.run();
+        world.pass(LONG);
+        world.check_agreement(1, 0);
+    }
+}
+
+#[test]
+fn both_delete_the_child_sa() {
+    let mut world = meeting(|w| delete_child(w, Side::Left), |w| delete_child(w, Side::Right));
+    world.run();
+    world.check_agreement(1, 0);
+}
+
+#[test]
+fn both_delete_the_ike_sa() {
+    let mut world =
+        meeting(|w| w.terminate_ike(Side::Left), |w| w.terminate_ike(Side::Right));
+    world.run();
+    world.pass(LONG);
+    world.check_agreement(0, 0);
+}
+
+#[test]
+fn both_rekey_the_ike_sa_and_the_lowest_nonce_loses() {
+    let mut winners = BTreeSet::new();
+    for seed in 1..20 {
+        let mut world = World::established();
+        let before = world.left.ike();
+        world.rng = Seeded(seed);
+        world.rekey_ike(Side::Left);
+        world.rekey_ike(Side::Right);
+        world.run();
+        world.check_agreement(1, 1);
+        let view = world.left.engine.ike_sas().next().unwrap();
+        assert_ne!(view.id, before);
+        winners.insert(view.initiator);
+        world.rekey_child(Side::Left);
+        world.run();
+        world.check_agreement(1, 1);
+    }
+    assert_eq!(winners.len(), 2, "each side wins sometimes");
+}
+
+#[test]
+fn both_rekey_the_ike_sa_and_one_request_is_lost() {
+    let mut world = both_ike_rekeys();
+    world.lose(Side::Right);
+    world.run();
+    world.pass(LONG);
+    world.check_agreement(1, 1);
+}
+
+#[test]
+fn both_rekey_the_ike_sa_and_one_request_comes_late() {
+    let mut world = both_ike_rekeys();
+    let late = world.lose(Side::Right);
+    world.deliver(Side::Left);
+    world.outputs();
+    world.deliver(Side::Right);
+    world.outputs();
+    // The right side is deleting the old SA when the request to rekey it arrives.
+    world.arrive(&late);
+    world.run();
+    world.pass(LONG);
+    world.check_agreement(1, 1);
+}
+
+#[test]
+fn both_rekey_the_ike_sa_and_both_responses_are_lost() {
+    let mut world = both_ike_rekeys();
+    world.deliver(Side::Left);
+    world.deliver(Side::Right);
+    world.outputs();
+    world.lose(Side::Left);
+    world.lose(Side::Right);
+    world.pass(LONG);
+    world.check_agreement(1, 1);
+}
+
+#[test]
+fn both_rekey_the_ike_sa_and_the_loser_deletes_first() {
+    for side in [Side::Left, Side::Right] {
+        let mut world = both_ike_rekeys();
+        world.deliver(Side::Left);
+        world.deliver(Side::Right);
+        world.outputs();
+        let held = world.lose(side);
+        world.run();
+        world.arrive(&held);
+        world.run();
+        // What the loser never knew to have made is given up by the other side after a while.
+        world.pass(2 * LONG);
+        world.check_agreement(1, 1);
+    }
+}
+
+#[test]
+fn one_rekeys_the_ike_sa_and_the_other_a_child_sa() {
+    let mut world = meeting(|w| w.rekey_ike(Side::Left), |w| w.rekey_child(Side::Right));
+    let (ike, child) = (world.left.ike(), world.left.active_child());
+    world.run();
+    world.check_agreement(1, 1);
+    assert_eq!((world.left.ike(), world.left.active_child()), (ike, child), "both must wait");
+    world.pass(LONG);
+    world.check_agreement(1, 1);
+    assert_ne!(world.left.ike(), ike);
+    assert_ne!(world.left.active_child(), child);
+}
+
+#[test]
+fn one_rekeys_the_ike_sa_and_the_other_deletes_a_child_sa() {
+    let mut world = meeting(|w| w.rekey_ike(Side::Left), |w| delete_child(w, Side::Right));
+    world.run();
+    world.pass(LONG);
+    world.check_agreement(1, 0);
+}
+
+#[test]
+fn one_rekeys_the_ike_sa_and_the_other_makes_a_child_sa() {
+    let begin = |w: &mut World| _ = w.initiate(Side::Right, "second");
+    let mut world = meeting(|w| w.rekey_ike(Side::Left), begin);
+    world.run();
+    world.pass(LONG);
+    world.check_agreement(1, 2);
+}
+
+#[test]
+fn one_rekeys_the_ike_sa_that_the_other_deletes() {
+    for first in [Side::Left, Side::Right] {
+        let mut world = meeting(|w| w.rekey_ike(Side::Left), |w| w.terminate_ike(Side::Right));
+        world.deliver(first);
+        world.outputs();
+        world.run();
+        world.pass(LONG);
+        world.check_agreement(0, 0);
+    }
+}
+
+#[test]
+fn one_rekeys_a_child_sa_of_the_ike_sa_that_the_other_deletes() {
+    for first in [Side::Left, Side::Right] {
+        let mut world = meeting(|w| w.rekey_child(Side::Left), |w| w.terminate_ike(Side::Right));
+        world.deliver(first);
+        world.outputs();
+        world.run();
+        world.pass(LONG);
+        world.check_agreement(0, 0);
+    }
+}
+
+#[test]
+fn both_make_a_child_sa() {
+    let begin = |side| move |w: &mut World| _ = w.initiate(side, "second");
+    let mut world = meeting(begin(Side::Left), begin(Side::Right));
+    world.run();
+    world.check_agreement(1, 3);
+}
+
+#[test]
+fn a_child_sa_that_the_peer_has_lost_is_made_anew() {
+    let mut world = World::established();
+    world.right.store.children.clear();
+    world.take_over(Side::Right, world::site::Fate::Lost);
+    world.rekey_child(Side::Left);
+    world.run();
+    world.check_agreement(1, 1);
+    assert_eq!(world.left.history.len(), 2);
+}
+
+#[test]
+fn the_group_that_the_peer_wants_is_used_at_the_second_try() {
+    let (mut left, mut right) = (world::config(Side::Left), world::config(Side::Right));
+    let groups = |config: &mut vipsec_ike::Config, groups: &[Group]| {
+        for proposal in &mut config.connections[0].children[0].proposals {
+            proposal.groups = groups.to_vec();
+        }
+    };
+    groups(&mut left, &[Group::X25519, Group::EcpP256]);
+    groups(&mut right, &[Group::EcpP256]);
+    let mut world = World::with(left, right);
+    world.initiate(Side::Left, "net");
+    world.run();
+    let before = world.left.active_child();
+    world.sent.clear();
+    world.rekey_child(Side::Left);
+    world.run();
+    world.check_agreement(1, 1);
+    assert_ne!(world.left.active_child(), before);
+    let asked = world.sent.iter().filter(|p| p.kind().0 == ExchangeType::CreateChildSa);
+    assert_eq!(asked.count(), 4);
+}
+
+#[test]
+fn a_peer_that_dies_in_a_collision_takes_everything_along() {
+    let mut world = both_ike_rekeys();
+    world.deliver(Side::Left);
+    world.outputs();
+    world.loss = Box::new(|_| true);
+    world.pass(LONG);
+    assert_eq!(world.left.engine.ike_sa_count(), 0);
+    let dead = |e: &Event| matches!(e, Event::Closed { reason: CloseReason::PeerDead, .. });
+    assert!(world.left.has_event(dead));
+}

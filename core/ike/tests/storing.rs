@@ -1,0 +1,171 @@
+//! Persist before send: nothing that changes state leaves before it is stored, and what is not
+//! stored did not happen.
+
+mod world;
+
+use core::time::Duration;
+use vipsec_ike::{CloseReason, Event};
+use world::site::{Fate, Mode};
+use world::{Side, World};
+
+#[test]
+fn answers_wait_for_the_store_and_repetitions_with_them() {
+    let mut world = World::new();
+    world.right.mode = Mode::Held;
+    world.initiate(Side::Left, "net");
+    world.run();
+    world.pass(Duration::from_secs(4));
+    let answers = world.sent.iter().filter(|p| p.to == Side::Left).count();
+    assert_eq!(answers, 1, "only the IKE_SA_INIT response");
+    assert!(world.right.installed.is_empty() && world.right.events.is_empty());
+    world.right.mode = Mode::Prompt;
+    world.run();
+    world.check_agreement(1, 1);
+}
+
+#[test]
+fn requests_wait_for_the_store_and_are_not_repeated_before() {
+    let mut world = World::established();
+    world.left.mode = Mode::Held;
+    world.sent.clear();
+    world.rekey_child(Side::Left);
+    world.pass(Duration::from_secs(20));
+    assert!(world.sent.iter().all(|packet| packet.to == Side::Left), "{:?}", world.sent);
+    world.left.mode = Mode::Prompt;
+    world.run();
+    world.check_agreement(1, 1);
+}
+
+#[test]
+fn a_refused_new_sa_is_gone() {
+    let mut world = World::new();
+    world.right.mode = Mode::Refusing;
+    world.initiate(Side::Left, "net");
+    world.run();
+    assert_eq!(world.right.engine.ike_sa_count(), 0);
+    assert!(world.right.installed.is_empty());
+    let closed = |e: &Event| matches!(e, Event::Closed { reason: CloseReason::NotStored, .. });
+    assert!(world.right.has_event(closed));
+    world.right.mode = Mode::Prompt;
+    world.pass(Duration::from_secs(60));
+    world.initiate(Side::Left, "net");
+    world.run();
+    world.check_agreement(1, 1);
+}
+
+#[test]
+fn a_refused_change_has_not_happened() {
+    for side in [Side::Left, Side::Right] {
+        let mut world = World::established();
+        let id = world.right.ike();
+        let before = world.right.engine.snapshot(id);
+        world.right.mode = Mode::Refusing;
+        world.rekey_child(side);
+        world.run();
+        assert_eq!(world.right.engine.snapshot(id), before);
+        assert_eq!(world.right.installed.len(), 1);
+        world.right.mode = Mode::Prompt;
+        world.pass(Duration::from_secs(20));
+        world.check_agreement(1, 1);
+    }
+}
+
+#[test]
+fn without_store_a_new_sa_goes_on_unprotected_and_is_written_with_the_next_change() {
+    let mut world = World::new();
+    world.right.mode = Mode::Down;
+    world.initiate(Side::Left, "net");
+    world.run();
+    assert_eq!(world.left.installed.len(), 1);
+    assert_eq!(world.right.installed.len(), 1);
+    assert!(!world.right.engine.ike_sas().next().unwrap().protected);
+    assert_eq!(world.right.store.writes, 0);
+    world.rekey_ike(Side::Left);
+    world.run();
+    world.right.mode = Mode::Prompt;
+    world.rekey_child(Side::Left);
+    world.run();
+    assert!(world.right.engine.ike_sas().next().unwrap().protected);
+    world.check_agreement(1, 1);
+    world.take_over(Side::Right, Fate::Lost);
+    world.rekey_child(Side::Left);
+    world.run();
+    world.check_agreement(1, 1);
+}
+
+#[test]
+fn an_existing_sa_waits_for_the_store() {
+    let mut world = World::established();
+    world.right.mode = Mode::Down;
+    world.rekey_child(Side::Left);
+    world.pass(Duration::from_secs(5));
+    assert_eq!(world.left.history.len(), 1);
+    world.right.mode = Mode::Prompt;
+    world.pass(Duration::from_secs(5));
+    world.check_agreement(1, 1);
+    assert_eq!(world.left.history.len(), 2);
+}
+
+#[test]
+fn a_deposed_owner_is_silent_and_stands_where_the_store_stands() {
+    let mut world = World::established();
+    let id = world.right.ike();
+    let before = world.right.engine.snapshot(id);
+    world.right.mode = Mode::Held;
+    world.rekey_child(Side::Left);
+    world.run();
+    assert_ne!(world.right.engine.snapshot(id), before);
+    let now = world.now;
+    world.right.engine.become_standby(now);
+    assert_eq!(world.right.engine.snapshot(id), before);
+    assert!(world.right.engine.poll_output().is_none());
+    assert!(world.right.engine.poll_timeout().is_none());
+    world.right.waiting.clear();
+    world.right.held.clear();
+    // It follows the store, and may own the VIP again, in a later epoch.
+    for change in world.right.store.load() {
+        world.right.engine.apply(now, change).unwrap();
+    }
+    world.right.mode = Mode::Prompt;
+    world.right.epoch.0 += 2;
+    let epoch = world.right.epoch;
+    world.right.engine.become_owner(now, epoch, &mut world.rng);
+    world.pass(Duration::from_secs(10));
+    world.check_agreement(1, 1);
+}
+
+#[test]
+fn empty_checks_are_not_stored() {
+    let mut world = World::established();
+    let writes = world.right.store.writes;
+    world.left.config.connections[0].dpd = None;
+    world.pass(Duration::from_secs(31));
+    let (left, right) = (world.left.store.writes, world.right.store.writes);
+    world.take_over(Side::Right, Fate::Lost);
+    world.pass(Duration::from_secs(100));
+    world.check_agreement(1, 1);
+    assert!(right - writes <= 1 && left > 0);
+}
+
+#[test]
+fn a_record_that_makes_no_sense_leaves_the_rest_alone() {
+    let mut world = World::established();
+    world.initiate(Side::Right, "second");
+    world.run();
+    let now = world.now;
+    let mut engine = vipsec_ike::Engine::new(world.right.config.clone());
+    let mut refused = 0;
+    let mut damaged = false;
+    for change in world.right.store.load() {
+        let change = match change {
+            vipsec_ike::Change::ChildConstant(mut child) if !damaged => {
+                damaged = true;
+                child.inbound.encryption = b"short"[..].into();
+                vipsec_ike::Change::ChildConstant(child)
+            }
+            other => other,
+        };
+        refused += usize::from(engine.apply(now, change).is_err());
+    }
+    assert_eq!((refused, engine.ike_sa_count(), engine.children().count()), (1, 1, 1));
+}
