@@ -264,6 +264,9 @@ fn split(
     }
 }
 
+/// Seconds that a rekey has at least before the hard limit comes.
+const REKEY_ROOM_S: u64 = 10;
+
 /// Soft limits with jitter, hard limits a tenth above what is configured.
 fn draw_lifetime(cx: &mut Context<'_>, configured: &ChildLifetime) -> Lifetime {
     let percent = u64::from(configured.jitter_percent.min(50));
@@ -279,7 +282,10 @@ fn draw_lifetime(cx: &mut Context<'_>, configured: &ChildLifetime) -> Lifetime {
     let hard = Limits {
         bytes: hard(configured.rekey_bytes),
         packets: hard(configured.rekey_packets),
-        seconds: hard(configured.rekey_s),
+        seconds: configured.rekey_s.map(|limit| {
+            // In whole seconds a tenth of a short life would be nothing.
+            limit.saturating_add((limit / 10).max(REKEY_ROOM_S))
+        }),
     };
     let reserve = Lifetime::TAKEOVER_RESERVE;
     let jitter = u32::try_from(cx.jitter(u64::from(reserve))).unwrap_or(0);
