@@ -11,6 +11,7 @@
 //! counters, edges and connections.
 
 mod admin;
+mod algorithms;
 mod config;
 mod event;
 mod exchange;

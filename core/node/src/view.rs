@@ -1,5 +1,6 @@
 //! What `status`, `sas` and `connections` show: plain values for tables and JSON.
 
+use crate::algorithms;
 use crate::node::Node;
 use crate::vip::{Candidate, VipState};
 use serde::Serialize;
@@ -365,7 +366,7 @@ fn ike_view(vip: Vip, candidate: &Candidate, sa: &IkeSaView, now: Timestamp) -> 
         local_identity: sa.local_identity.to_string(),
         remote_identity: sa.remote_identity.to_string(),
         remote: sa.addresses.remote.to_string(),
-        algorithms: algorithms(sa),
+        algorithms: algorithms::ike(&sa.algorithms),
         spi_initiator: format!("{:016x}", sa.spis.initiator),
         spi_responder: format!("{:016x}", sa.spis.responder),
         role: if sa.initiator { "initiator" } else { "responder" },
@@ -374,15 +375,6 @@ fn ike_view(vip: Vip, candidate: &Candidate, sa: &IkeSaView, now: Timestamp) -> 
         assigned: sa.assigned.iter().map(ToString::to_string).collect(),
         children: children.collect(),
     }
-}
-
-fn algorithms(sa: &IkeSaView) -> String {
-    let chosen = &sa.algorithms;
-    let integrity = match chosen.integrity {
-        vipsec_wire::ike::Integrity::None => String::new(),
-        integrity => format!("{integrity:?} "),
-    };
-    format!("{:?} {integrity}{:?} {:?}", chosen.encryption, chosen.prf, chosen.group)
 }
 
 fn child_view(candidate: &Candidate, child: &vipsec_ike::ChildView, now: Timestamp) -> ChildView {
@@ -395,7 +387,7 @@ fn child_view(candidate: &Candidate, child: &vipsec_ike::ChildView, now: Timesta
         child: sa.child.clone(),
         spi_in: sa.inbound.spi.to_string(),
         spi_out: sa.outbound.spi.to_string(),
-        algorithms: format!("{:?}", sa.cipher),
+        algorithms: algorithms::child(&sa.cipher, sa.esn),
         mode: match sa.mode {
             vipsec_esp::Mode::Tunnel => "tunnel",
             vipsec_esp::Mode::Transport => "transport",
