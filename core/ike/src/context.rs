@@ -13,7 +13,7 @@ use core::time::Duration;
 use std::collections::VecDeque;
 use vipsec_crypto::Random;
 use vipsec_wire::id::{Epoch, EspSpi};
-use vipsec_wire::record::v1::{ChildLink, IkeAddresses};
+use vipsec_wire::record::v1::{ChildLink, Continuation, IkeAddresses, IkePhase};
 use vipsec_wire::time::Timestamp;
 
 /// What leaves the engine, and what it has dropped.
@@ -85,6 +85,19 @@ impl<'a> Context<'a> {
         tx.events.push(Event::ChildClosed { ike: sa.id(), child: child.sa.child, spi_in: spi });
     }
 
+    /// A collision that is never decided now takes its other product along.
+    fn end_undecided(&mut self, sa: &IkeSa, reason: &CloseReason, tx: &mut Transaction) {
+        let Some(request) = &sa.outstanding else { return };
+        let Continuation::RekeyIke(rekey) = &request.continuation else { return };
+        let Some(collision) = &rekey.collision else { return };
+        let undecided = |other: &&IkeSa| other.phase == IkePhase::Undecided;
+        if self.tables.get(collision.id).filter(undecided).is_some()
+            && let Some(other) = self.tables.take(collision.id)
+        {
+            self.end_sa(other, reason.clone(), tx);
+        }
+    }
+
     /// Ends an IKE SA that was taken from the tables, with its Child SAs.
     pub(crate) fn end_sa(&mut self, mut sa: Box<IkeSa>, reason: CloseReason, tx: &mut Transaction) {
         tx.begin(&sa);
@@ -92,6 +105,7 @@ impl<'a> Context<'a> {
         for link in links {
             self.end_child(&mut sa, link.spi, tx);
         }
+        self.end_undecided(&sa, &reason, tx);
         let constant = snapshot::constant(self.config.vip, &sa.about);
         tx.end(&sa, Change::IkeConstant(Box::new(constant)));
         self.tables.forget(&sa);

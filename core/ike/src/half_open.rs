@@ -7,8 +7,9 @@ use crate::cookie::CookieJar;
 use crate::output::CloseReason;
 use crate::protect::{IvSequence, Protection};
 use crate::retransmit::Retransmission;
-use core::net::SocketAddr;
+use core::net::{IpAddr, SocketAddr};
 use std::collections::{BTreeMap, BTreeSet};
+use vipsec_crypto::digest::sha256;
 use vipsec_wire::id::IkeSaId;
 use vipsec_wire::record::v1::{HalfOpenInitiator, HalfOpenResponder, IkeKeys};
 use vipsec_wire::time::Timestamp;
@@ -37,7 +38,9 @@ pub(crate) struct Initiator {
 #[derive(Default)]
 pub(crate) struct HalfOpenTable {
     responders: BTreeMap<IkeSaId, Responder>,
-    by_request: BTreeMap<(SocketAddr, u64), IkeSaId>,
+    /// By a hash of the request and of where it came from, so that nobody but who has sent it gets
+    /// at what it has led to (RFC 7296 section 2.1).
+    by_request: BTreeMap<[u8; 32], IkeSaId>,
     by_age: BTreeSet<(Timestamp, IkeSaId)>,
     initiators: BTreeMap<IkeSaId, Initiator>,
     pub(crate) cookies: CookieJar,
@@ -54,28 +57,18 @@ impl HalfOpenTable {
         self.responders.contains_key(&id) || self.initiators.contains_key(&id)
     }
 
-    /// Adds one, in place of what the same peer has begun with the same SPI before. Gives the id
-    /// of what was displaced.
-    pub(crate) fn insert_responder(&mut self, state: HalfOpenResponder) -> Option<IkeSaId> {
-        let key = (state.addresses.remote, state.spis.initiator);
-        let (id, created) = (state.id, state.created);
-        let displaced = self.by_request.get(&key).copied().filter(|old| *old != id);
-        if let Some(old) = displaced {
-            self.remove_responder(old);
-        }
-        self.remove_responder(id);
-        self.by_request.insert(key, id);
-        self.by_age.insert((created, id));
-        self.responders.insert(id, Responder { state, keys: None, failed: None });
-        displaced
+    /// Adds one.
+    pub(crate) fn insert_responder(&mut self, state: HalfOpenResponder) {
+        self.remove_responder(state.id);
+        self.by_request.insert(key(state.addresses.remote, &state.request), state.id);
+        self.by_age.insert((state.created, state.id));
+        let half = Responder { state, keys: None, failed: None };
+        self.responders.insert(half.state.id, half);
     }
 
     pub(crate) fn remove_responder(&mut self, id: IkeSaId) -> Option<Responder> {
         let removed = self.responders.remove(&id)?;
-        let key = (removed.state.addresses.remote, removed.state.spis.initiator);
-        if self.by_request.get(&key) == Some(&id) {
-            self.by_request.remove(&key);
-        }
+        self.by_request.remove(&key(removed.state.addresses.remote, &removed.state.request));
         self.by_age.remove(&(removed.state.created, id));
         Some(removed)
     }
@@ -84,9 +77,9 @@ impl HalfOpenTable {
         self.responders.get_mut(&id)
     }
 
-    /// What a peer has begun with this SPI from this address.
-    pub(crate) fn begun(&self, remote: SocketAddr, spi_initiator: u64) -> Option<&Responder> {
-        self.responders.get(self.by_request.get(&(remote, spi_initiator))?)
+    /// What this very request from this address has led to.
+    pub(crate) fn begun(&self, remote: SocketAddr, request: &[u8]) -> Option<&Responder> {
+        self.responders.get(self.by_request.get(&key(remote, request))?)
     }
 
     /// The oldest that was begun at `before` or earlier.
@@ -117,5 +110,13 @@ impl HalfOpenTable {
         let mut begun = self.initiators.values();
         let begun = begun.find(|half| half.state.connection == connection);
         begun.map(|half| half.state.id)
+    }
+}
+
+fn key(remote: SocketAddr, request: &[u8]) -> [u8; 32] {
+    let port = remote.port().to_be_bytes();
+    match remote.ip() {
+        IpAddr::V4(address) => sha256(&[request, &address.octets(), &port]),
+        IpAddr::V6(address) => sha256(&[request, &address.octets(), &port]),
     }
 }

@@ -118,6 +118,9 @@ pub(crate) struct Pending {
     pub(crate) events: Vec<Event>,
 }
 
+/// Writes given up for the time being that are remembered.
+const UNPROTECTED: usize = 65_536;
+
 /// All writes under way.
 #[derive(Debug, Default)]
 pub(crate) struct Ledger {
@@ -148,6 +151,9 @@ impl Ledger {
     }
 
     pub(crate) fn remember_unprotected(&mut self, ticket: Ticket, sas: BTreeSet<IkeSaId>) {
+        if self.unprotected.len() >= UNPROTECTED {
+            self.unprotected.pop_first();
+        }
         self.unprotected.insert(ticket, sas);
     }
 

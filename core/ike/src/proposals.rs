@@ -467,3 +467,6 @@ pub(crate) fn accept_esp(
 fn fits(encryption: Encryption, integrity: Integrity) -> bool {
     encryption.is_aead() == (integrity == Integrity::None)
 }
+
+#[cfg(test)]
+mod tests;

@@ -2,6 +2,8 @@
 //! request is answered before the next, and the answer is kept for its repetition. We have one
 //! request of our own in flight, whatever window the peer grants.
 
+use crate::exchange::contents::Contents;
+use vipsec_wire::ike::NotifyType;
 use vipsec_wire::record::v1::StoredResponse;
 
 /// The message IDs of both directions.
@@ -46,6 +48,14 @@ impl Window {
         match &self.last_response {
             Some(response) if response.id == id => Verdict::Repetition(response),
             _ => Verdict::Outside,
+        }
+    }
+
+    /// SET_WINDOW_SIZE (RFC 7296 section 2.3): noted, though we never need more than 1.
+    pub(crate) fn note_grant(&mut self, contents: &Contents) {
+        let notify = contents.notify(NotifyType::SET_WINDOW_SIZE);
+        if let Some(Ok(size)) = notify.map(|notify| <[u8; 4]>::try_from(notify.data.as_slice())) {
+            self.peer_window = u32::from_be_bytes(size).max(self.peer_window);
         }
     }
 

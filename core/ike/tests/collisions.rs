@@ -130,8 +130,7 @@ fn both_delete_the_child_sa() {
 
 #[test]
 fn both_delete_the_ike_sa() {
-    let mut world =
-        meeting(|w| w.terminate_ike(Side::Left), |w| w.terminate_ike(Side::Right));
+    let mut world = meeting(|w| w.terminate_ike(Side::Left), |w| w.terminate_ike(Side::Right));
     world.run();
     world.pass(LONG);
     world.check_agreement(0, 0);

@@ -14,7 +14,7 @@ use vipsec_wire::ike::{
 use world::{Packet, Seeded, Side, World, config};
 
 fn address(text: &str) -> SocketAddr {
-    text.parse().unwrap()
+    text.parse().expect("an address")
 }
 
 /// Everything that can be seen of an engine's SAs, and what it has written.
@@ -247,6 +247,7 @@ fn a_dead_peer_is_given_up_after_bounded_repetitions() {
 
 #[test]
 fn everything_arrives_in_the_end_when_a_third_is_lost_and_all_is_doubled() {
+    let mut established = 0;
     for seed in 1..30u64 {
         let mut world = World::new();
         let mut dice = Seeded(seed);
@@ -260,6 +261,7 @@ fn everything_arrives_in_the_end_when_a_third_is_lost_and_all_is_doubled() {
         if world.left.engine.ike_sa_count() == 0 {
             continue;
         }
+        established += 1;
         let double: Vec<Packet> = world.sent.clone();
         for packet in &double {
             world.arrive(packet);
@@ -274,6 +276,7 @@ fn everything_arrives_in_the_end_when_a_third_is_lost_and_all_is_doubled() {
         let count = world.left.engine.ike_sa_count();
         world.check_agreement(count, count);
     }
+    assert!(established >= 20, "{established} of 29");
 }
 
 #[test]

@@ -13,7 +13,7 @@ use vipsec_wire::ike::{ExchangeType, Group, NotifyType, TrafficSelector};
 use world::{Side, World, config, fixed, fqdn, net};
 
 fn ip(text: &str) -> IpAddr {
-    text.parse().unwrap()
+    text.parse().expect("an address")
 }
 
 /// The right side gives addresses, the left one asks for them.
@@ -311,11 +311,7 @@ fn traffic_of_the_peer_saves_liveness_checks() {
     let before = world.sent.len();
     for _ in 0..20 {
         world.pass(Duration::from_secs(10));
-        let activity = |ike| Activity {
-            ike,
-            last_inbound: world.now,
-            last_outbound: world.now,
-        };
+        let activity = |ike| Activity { ike, last_inbound: world.now, last_outbound: world.now };
         world.left.engine.handle_activity(&[activity(family)]);
         world.right.engine.handle_activity(&[activity(family_right)]);
     }

@@ -20,13 +20,8 @@ struct Scenario {
 }
 
 fn scenarios() -> Vec<Scenario> {
-    let scenario = |name, prepare, begin, ike, children| Scenario {
-        name,
-        prepare,
-        begin,
-        ike,
-        children,
-    };
+    let scenario =
+        |name, prepare, begin, ike, children| Scenario { name, prepare, begin, ike, children };
     vec![
         scenario("initial exchanges", World::new, |w| _ = w.initiate(Side::Left, "net"), 1, 1),
         scenario("child rekey", World::established, |w| w.rekey_child(Side::Left), 1, 1),
@@ -78,9 +73,7 @@ fn run(scenario: &Scenario, at: Option<(usize, Side, Fate)>) -> usize {
     for side in [Side::Left, Side::Right] {
         let bad = |event: &Event| match event {
             Event::Failed { .. } => true,
-            Event::Closed { reason, .. } => {
-                *reason != CloseReason::Rekeyed && !deletes
-            }
+            Event::Closed { reason, .. } => *reason != CloseReason::Rekeyed && !deletes,
             _ => false,
         };
         let site = world.site(side);

@@ -56,10 +56,9 @@ impl Engine {
         self.settle(now, id, rng);
     }
 
-    /// The peer does not answer: the SA is gone, and what a collision of ours has left with it.
+    /// The peer does not answer: the SA is gone.
     fn give_up(&mut self, now: Timestamp, id: IkeSaId, rng: &mut dyn Random) {
         let Some(sa) = self.tables.get(id) else { return };
-        let family = self.tables.family(sa.about.family);
         let reason = match (&sa.live.wanted.close, sa.phase) {
             (Some(reason), _) => reason.clone(),
             (None, IkePhase::Superseded { .. }) => CloseReason::Rekeyed,
@@ -67,14 +66,8 @@ impl Engine {
         };
         let mut tx = Transaction::default();
         let Some(mut cx) = self.context(now, rng) else { return };
-        let undecided = family.into_iter().filter(|other| {
-            let phase = cx.tables.get(*other).map(|sa| sa.phase);
-            *other != id && phase == Some(IkePhase::Undecided)
-        });
-        for id in undecided.collect::<Vec<_>>().into_iter().chain([id]) {
-            if let Some(sa) = cx.tables.take(id) {
-                cx.end_sa(sa, reason.clone(), &mut tx);
-            }
+        if let Some(sa) = cx.tables.take(id) {
+            cx.end_sa(sa, reason, &mut tx);
         }
         self.commit(tx);
     }
@@ -145,6 +138,7 @@ impl Engine {
             }
         };
         let Some(request) = request else {
+            create_child_sa::wait_long(&mut cx, &mut sa);
             return cx.tables.insert(sa);
         };
         match send(&mut sa, request, &mut cx, &mut tx) {

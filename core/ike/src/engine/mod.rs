@@ -285,6 +285,7 @@ impl Engine {
                 tx.touch(id);
             }
             sa.addresses.remote = remote;
+            sa.live.last_heard = sa.live.last_heard.max(now);
             let endpoints = sa.endpoints();
             tx.effects.push(Output::Endpoints { ike: family, endpoints });
         }
@@ -292,6 +293,5 @@ impl Engine {
             matches!((a, b), (Output::Endpoints { .. }, Output::Endpoints { .. }))
         });
         self.commit(tx);
-        let _ = now;
     }
 }

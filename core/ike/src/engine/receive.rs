@@ -56,7 +56,7 @@ impl Engine {
         let answer = match error {
             ParseError::Version { version, .. } if version > 2 => {
                 self.outbox.drops.count(Drop::Version);
-                Some(NotifyType::INVALID_MAJOR_VERSION).map(|kind| (kind, Vec::new()))
+                Some((NotifyType::INVALID_MAJOR_VERSION, Vec::new()))
             }
             ParseError::Critical(kind) => {
                 self.outbox.drops.count(Drop::Malformed);
@@ -242,7 +242,11 @@ impl Engine {
                 let contents = Contents::sort(payloads);
                 complete(&mut cx, &mut sa, request.continuation, &contents, &mut tx)
             }
-            Err(_) => Fate::Close(CloseReason::ProtocolViolation("content of a response")),
+            Err(_) => {
+                let reason = CloseReason::ProtocolViolation("content of a response");
+                sa.live.wanted.close = Some(reason);
+                Fate::Keep
+            }
         };
         match fate {
             Fate::Keep => cx.tables.insert(sa),
@@ -283,19 +287,11 @@ fn answer(
         }
         Err(_) => return fatal(),
     };
-    note_window(sa, &contents);
+    sa.window.note_grant(&contents);
     match exchange {
         ExchangeType::CreateChildSa => create_child_sa::respond(cx, sa, &contents, tx),
         ExchangeType::Informational => informational::respond(cx, sa, &contents, tx),
         _ => fatal(),
-    }
-}
-
-/// SET_WINDOW_SIZE (RFC 7296 section 2.3): noted, though we never need more than 1.
-fn note_window(sa: &mut IkeSa, contents: &Contents) {
-    let notify = contents.notify(NotifyType::SET_WINDOW_SIZE);
-    if let Some(Ok(size)) = notify.map(|notify| <[u8; 4]>::try_from(notify.data.as_slice())) {
-        sa.window.peer_window = u32::from_be_bytes(size).max(sa.window.peer_window);
     }
 }
 
@@ -306,7 +302,7 @@ fn complete(
     contents: &Contents,
     tx: &mut Transaction,
 ) -> Fate {
-    note_window(sa, contents);
+    sa.window.note_grant(contents);
     if contents.has(NotifyType::INVALID_SYNTAX) {
         let reason = CloseReason::PeerRefused(NotifyType::INVALID_SYNTAX);
         return Fate::Close(reason);

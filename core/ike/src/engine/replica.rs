@@ -23,15 +23,15 @@ use vipsec_wire::time::Timestamp;
 const NOWHERE: SocketAddr = SocketAddr::new(core::net::IpAddr::V4(Ipv4Addr::UNSPECIFIED), 0);
 
 impl Engine {
-    /// This node owns the VIP from now on, in an epoch that nobody else has or had. Costs the same
+    /// This node owns the VIP from now on, in an epoch that nobody else has or had; an epoch below
+    /// one that this engine has had is ignored. Costs the same
     /// whatever the number of SAs: they are looked at as their times come or messages arrive.
     pub fn become_owner(&mut self, now: Timestamp, epoch: Epoch, rng: &mut dyn Random) {
-        let (since, known) = (now, self.ownership.is_some());
-        if epoch <= self.last_epoch && !known {
+        if epoch < self.last_epoch {
             return;
         }
-        self.last_epoch = epoch.max(self.last_epoch);
-        self.ownership = Some(Ownership { epoch: self.last_epoch, since });
+        self.last_epoch = epoch;
+        self.ownership = Some(Ownership { epoch, since: now });
         self.arm_starts(now, rng);
     }
 

@@ -207,6 +207,7 @@ fn establish(
     (addresses.local, addresses.remote) = (datagram.local, datagram.remote);
     let sa = IkeSa::new(about, Window::new(0, MESSAGE_ID + 1), addresses);
     let mut sa = Box::new(sa.map_err(|_| internal())?);
+    sa.window.note_grant(contents);
     tx.create(&sa);
     let mut payloads = prove(&half.state, keys, &peer);
     payloads.extend(granted.reply.map(Payload::Configuration));

@@ -193,6 +193,7 @@ fn establish(
     let sa = IkeSa::new(about, Window::new(MESSAGE_ID + 1, 0), addresses);
     let mut sa = Box::new(sa.map_err(|_| broken())?);
     sa.continue_iv(half.iv);
+    sa.window.note_grant(contents);
     let mut tx = Transaction::for_new_sa();
     tx.create(&sa);
     let constant = snapshot::constant(cx.config.vip, &sa.about);

@@ -24,6 +24,8 @@ use vipsec_wire::record::v1::{HalfOpen, HalfOpenResponder, IkeAddresses, IkeAlgo
 
 /// The shortest nonce that a peer may send (RFC 7296 section 2.10).
 const SHORTEST_NONCE: usize = 16;
+/// The longest request that is kept for its IKE_AUTH.
+const LONGEST_REQUEST: usize = 8192;
 const _: () = assert!(NONCE_LENGTH >= SHORTEST_NONCE);
 
 /// What a request must have.
@@ -39,9 +41,10 @@ pub(crate) fn respond(cx: &mut Context<'_>, datagram: &Datagram, message: &Messa
     if header.spis.responder != 0 || header.message_id != 0 || message.encrypted.is_some() {
         return cx.drop(Drop::UnexpectedExchange);
     }
-    if let Some(known) = cx.tables.half_open.begun(datagram.remote, header.spis.initiator)
-        && known.state.request == datagram.message
-    {
+    if datagram.message.len() > LONGEST_REQUEST {
+        return cx.drop(Drop::Malformed);
+    }
+    if let Some(known) = cx.tables.half_open.begun(datagram.remote, &datagram.message) {
         let response = known.state.response.clone();
         return cx.transmit(datagram.local, datagram.remote, response);
     }
@@ -185,8 +188,6 @@ fn accept(
 fn keep(cx: &mut Context<'_>, id: IkeSaId, state: HalfOpenResponder) {
     let record = HalfOpen::Responder(Box::new(state.clone()));
     let state_bytes = record::encode(&record);
-    if let Some(displaced) = cx.tables.half_open.insert_responder(state) {
-        cx.outbox.outputs.push_back(Output::DropHalfOpen { id: displaced });
-    }
+    cx.tables.half_open.insert_responder(state);
     cx.outbox.outputs.push_back(Output::MirrorHalfOpen { id, state: state_bytes });
 }

@@ -1,6 +1,6 @@
 //! Two engines with a network, stores and time of their own, and what must hold whatever happens:
 //! no IV is used twice under a key, and both ends have the same SAs in the end.
-#![allow(dead_code)]
+#![allow(dead_code, clippy::unwrap_used, clippy::cast_possible_truncation)]
 
 pub(crate) mod site;
 

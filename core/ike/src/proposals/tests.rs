@@ -1,0 +1,126 @@
+//! Choosing and checking proposals.
+
+use super::*;
+
+fn gcm(bits: u16) -> Encryption {
+    Encryption::AesGcm16 { bits }
+}
+
+fn esp(encryption: &[Encryption], groups: &[Group], esn: &[Esn]) -> EspProposal {
+    EspProposal {
+        encryption: encryption.to_vec(),
+        integrity: vec![Integrity::HmacSha2_256_128],
+        groups: groups.to_vec(),
+        esn: esn.to_vec(),
+    }
+}
+
+const SENT_NONE: KeyExchangeUse = KeyExchangeUse::Allowed { sent: Group::None };
+
+#[test]
+fn our_order_decides() {
+    let ours = IkeProposal::usual();
+    let mut theirs = IkeProposal::usual();
+    theirs.reverse();
+    theirs[1].encryption.reverse();
+    let choice = choose_ike(&ours, &offer_ike(&theirs, &[]), 0, Group::X25519).unwrap();
+    assert_eq!(choice.algorithms.encryption, gcm(256));
+    assert_eq!(choice.number, 2);
+}
+
+#[test]
+fn the_group_of_the_peers_public_value_is_preferred() {
+    let ours = IkeProposal::usual();
+    let offer = offer_ike(&ours, &[]);
+    for group in [Group::Modp2048, Group::EcpP256, Group::X25519] {
+        assert_eq!(choose_ike(&ours, &offer, 0, group).unwrap().algorithms.group, group);
+    }
+    let other = choose_ike(&ours, &offer, 0, Group::Other(21)).unwrap();
+    assert_eq!(other.algorithms.group, Group::X25519);
+}
+
+#[test]
+fn what_is_not_implemented_is_never_chosen() {
+    let unknown = esp(&[Encryption::Other(28, Some(256))], &[], &[Esn::No]);
+    let offer = offer_esp(core::slice::from_ref(&unknown), [0, 0, 1, 0], SENT_NONE, Group::None);
+    assert!(choose_esp(&[unknown], &offer, SENT_NONE).is_none());
+}
+
+#[test]
+fn a_proposal_with_an_unknown_kind_of_transform_is_passed_over() {
+    let ours = IkeProposal::usual();
+    let mut offer = offer_ike(&ours, &[]);
+    offer.proposals[0].transforms.push(Transform::Unknown { kind: 6, id: 36 });
+    let choice = choose_ike(&ours, &offer, 0, Group::X25519).unwrap();
+    assert_eq!(choice.number, 2);
+    offer.proposals[0].transforms.pop();
+    offer.proposals[0].transforms.push(Transform::Unknown { kind: 4, id: 36 });
+    assert_eq!(choose_ike(&ours, &offer, 0, Group::X25519).unwrap().number, 1);
+}
+
+#[test]
+fn forward_secrecy_as_configured_or_as_the_peer_wants() {
+    let strict = esp(&[gcm(256)], &[Group::X25519], &[Esn::No]);
+    let free = esp(&[gcm(256)], &[], &[Esn::No]);
+    let offer = |p: &EspProposal, fallback| {
+        offer_esp(core::slice::from_ref(p), [0, 0, 1, 0], SENT_NONE, fallback)
+    };
+    let chosen = |ours: &EspProposal, offer: &SecurityAssociation, sent| {
+        let allowed = KeyExchangeUse::Allowed { sent };
+        choose_esp(core::slice::from_ref(ours), offer, allowed).map(|c| c.algorithms.group)
+    };
+    let wants = offer(&strict, Group::None);
+    assert_eq!(chosen(&free, &wants, Group::X25519), Some(Group::X25519));
+    assert_eq!(chosen(&strict, &wants, Group::X25519), Some(Group::X25519));
+    let either = offer(&free, Group::X25519);
+    assert_eq!(either.proposals.len(), 2);
+    assert_eq!(chosen(&strict, &either, Group::X25519), Some(Group::X25519));
+    assert_eq!(chosen(&free, &either, Group::X25519), Some(Group::X25519));
+    let mut without = either.clone();
+    without.proposals.remove(0);
+    assert_eq!(chosen(&free, &without, Group::None), Some(Group::None));
+    assert_eq!(chosen(&strict, &without, Group::None), None);
+    let first = choose_esp(core::slice::from_ref(&strict), &wants, KeyExchangeUse::Never);
+    assert_eq!(first.unwrap().algorithms.group, Group::None);
+}
+
+#[test]
+fn extended_sequence_numbers_when_both_can() {
+    let both = esp(&[gcm(256)], &[], &[Esn::Yes, Esn::No]);
+    let no = esp(&[gcm(256)], &[], &[Esn::No]);
+    let yes = esp(&[gcm(256)], &[], &[Esn::Yes]);
+    let chosen = |ours: &EspProposal, theirs: &EspProposal| {
+        let theirs = core::slice::from_ref(theirs);
+        let offer = offer_esp(theirs, [0, 0, 1, 0], KeyExchangeUse::Never, Group::None);
+        let choice = choose_esp(core::slice::from_ref(ours), &offer, KeyExchangeUse::Never);
+        choice.map(|choice| choice.algorithms.esn)
+    };
+    assert_eq!(chosen(&both, &both), Some(Esn::Yes));
+    assert_eq!(chosen(&both, &no), Some(Esn::No));
+    assert_eq!(chosen(&yes, &no), None);
+}
+
+#[test]
+fn an_answer_must_keep_to_the_offer() {
+    let ours = IkeProposal::usual();
+    let offer = offer_ike(&ours, &[1; 8]);
+    let choice = choose_ike(&ours, &offer, 8, Group::X25519).unwrap();
+    let answer = choice.answer(&[2; 8]);
+    let (algorithms, spi) = accept_ike(&offer, &answer).unwrap();
+    assert_eq!((algorithms, spi), (choice.algorithms, vec![2; 8]));
+    let mut weaker = answer.clone();
+    weaker.proposals[0].transforms[0] = Transform::Encryption(gcm(192));
+    assert!(accept_ike(&offer, &weaker).is_none());
+    let mut twice = answer.clone();
+    twice.proposals[0].transforms.push(Transform::Group(Group::EcpP256));
+    assert!(accept_ike(&offer, &twice).is_none());
+    let mut unasked = answer.clone();
+    unasked.proposals[0].number = 9;
+    assert!(accept_ike(&offer, &unasked).is_none());
+    let mut two = answer.clone();
+    two.proposals.push(answer.proposals[0].clone());
+    assert!(accept_ike(&offer, &two).is_none());
+    let mut less = answer;
+    less.proposals[0].transforms.retain(|t| !matches!(t, Transform::Group(_)));
+    assert!(accept_ike(&offer, &less).is_none());
+}
