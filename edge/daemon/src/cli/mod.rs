@@ -177,7 +177,11 @@ impl Cli {
     /// [`CliError`].
     pub fn execute(self, out: &mut dyn Write) -> Result<(), CliError> {
         match self.command {
-            Command::Run(file) => Ok(crate::run::run(Config::load(&file.config)?)?),
+            Command::Run(ConfigFile { config: path }) => {
+                let config = Config::load(&path)?;
+                let notes = config.notes(&path);
+                Ok(crate::run::run(config, &notes)?)
+            }
             Command::CheckConfig(file) => check_config(&file, out),
             Command::Keygen { kind } => keygen(kind, out),
             other => control::execute(other, out),
@@ -188,6 +192,9 @@ impl Cli {
 fn check_config(file: &ConfigFile, out: &mut dyn Write) -> Result<(), CliError> {
     let config = Config::load(&file.config)?;
     crate::run::check_keys(&config)?;
+    for note in config.notes(&file.config) {
+        writeln!(out, "note: {note}")?;
+    }
     let path = file.config.display();
     writeln!(out, "{path}: no mistakes; node {}, {} VIPs", config.node.name, config.vips.len())?;
     Ok(())

@@ -28,6 +28,8 @@ pub struct Connection {
     pub remote_id: Option<Identity>,
     /// The pre-shared key.
     pub psk: SecretBytes,
+    /// Whether the key stands in the configuration itself, not in a file of its own.
+    pub psk_in_place: bool,
     /// From where it may come, and where to it is initiated; empty means from anywhere.
     pub remote: Vec<IpAddr>,
     /// In order of preference.
@@ -121,6 +123,7 @@ fn connection(
         local_id: local_id.flatten(),
         remote_id: remote_id.flatten(),
         psk: psk?,
+        psk_in_place: head.psk.is_some(),
         remote,
         proposals: if head.proposals.is_empty() { IkeProposal::usual() } else { proposals },
         pools,

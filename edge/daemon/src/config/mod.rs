@@ -19,8 +19,12 @@ mod tests;
 
 use crate::keys;
 use mistake::{ConfigError, Mistakes};
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 use vipsec_wire::secret::SecretBytes;
+
+/// Octets below which a pre-shared key is noted as weak.
+const PSK_ADVISED: usize = 16;
 
 /// A configuration without mistakes.
 #[derive(Debug, Clone)]
@@ -64,6 +68,39 @@ impl Config {
             Some(config) if mistakes.is_empty() => Ok(config),
             _ => Err(mistakes.into_error(path, source)),
         }
+    }
+
+    /// What is allowed but not wise about the file at `path`, where this configuration is from.
+    #[must_use]
+    pub fn notes(&self, path: &Path) -> Vec<String> {
+        let mut notes = Vec::new();
+        let connections = self.vips.iter().flat_map(|vip| &vip.connections);
+        let has_keys = connections.clone().any(|connection| connection.psk_in_place);
+        let mode = std::fs::metadata(path).map(|file| file.permissions().mode() & 0o7777);
+        if let Ok(mode) = mode
+            && has_keys
+            && mode & 0o077 != 0
+        {
+            let file = path.display();
+            notes.push(format!(
+                "{file}: holds pre-shared keys, and its mode {mode:04o} lets others read them; \
+                 mend it with `chmod 600 {file}`, or use `psk_file`"
+            ));
+        }
+        for connection in connections.filter(|c| c.psk.expose().len() < PSK_ADVISED) {
+            notes.push(format!(
+                "connection {:?}: a pre-shared key of less than {PSK_ADVISED} octets can be guessed \
+                 by whoever hears one hand-shake as the gateway",
+                connection.name
+            ));
+        }
+        if let Some(directory) = self.store.as_ref().and_then(|store| store.path.parent())
+            && !directory.as_os_str().is_empty()
+            && !directory.is_dir()
+        {
+            notes.push(format!("{}: the store's directory is not there", directory.display()));
+        }
+        notes
     }
 
     /// Whether this node may own `vip`.

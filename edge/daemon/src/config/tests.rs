@@ -194,6 +194,21 @@ fn a_secret_is_not_shown() {
 }
 
 #[test]
+fn what_is_unwise_is_noted() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let file = dir.path().join("vipsec.toml");
+    let source = SINGLE.replace("psk_file = \"/etc/vipsec/road.psk\"", "psk = \"short\"");
+    std::fs::write(&file, &source).expect("written");
+    std::fs::set_permissions(&file, std::fs::Permissions::from_mode(0o644)).expect("set");
+    let config = Config::load(&file).expect("no mistakes");
+    let notes = config.notes(&file).join("\n");
+    assert!(notes.contains("0644") && notes.contains("chmod 600"), "{notes}");
+    assert!(notes.contains("\"road\"") && !notes.contains("short"), "{notes}");
+    std::fs::set_permissions(&file, std::fs::Permissions::from_mode(0o600)).expect("set");
+    assert!(!config.notes(&file).join("\n").contains("chmod"));
+}
+
+#[test]
 fn what_a_node_needs_depends_on_what_it_may_be() {
     let found = mistakes(&SINGLE.replace("[store]", "").replace("key = ", "# key = "));
     assert!(found[0].text.contains("a section `[store]` must be given"), "{found:?}");

@@ -11,6 +11,9 @@ use std::net::IpAddr;
 use vipsec_ike::Selector;
 use vipsec_wire::id::NodeName;
 
+/// Most VIPs of one node: its heartbeat speaks of all of them.
+const VIPS_MAX: usize = vipsec_wire::cluster::ownership::HEARTBEAT_LIST_MAX;
+
 /// One VIP.
 #[derive(Debug, Clone)]
 pub struct Vip {
@@ -86,6 +89,10 @@ pub(super) fn vips(
 ) -> Vec<Vip> {
     let mut seen = BTreeSet::new();
     let mut vips = Vec::new();
+    if let Some(surplus) = raw.get(VIPS_MAX) {
+        let text = format!("{} VIPs; allowed are {VIPS_MAX} on one node", raw.len());
+        mistakes.at(surplus.span.clone(), text);
+    }
     for section in raw {
         let Some(vip) = vip(section, around, mistakes) else {
             continue;

@@ -23,7 +23,7 @@ use vipsec_wire::time::Timestamp;
 /// Longest time that a stop takes: transfers to backups, late packets, last writes.
 const STOP_MAX: Duration = Duration::from_secs(5);
 /// Reports taken at once before anything else has its turn.
-const BATCH: usize = 256;
+const BATCH: usize = 1024;
 
 /// A node with all that surrounds it.
 pub(super) struct Daemon {
@@ -34,6 +34,8 @@ pub(super) struct Daemon {
     pub(super) state: StateDir,
     pub(super) events: Arc<EventLog>,
     pub(super) metrics: Metrics,
+    /// The mark of our own packets.
+    pub(super) mark: u32,
     /// The admin API, gone at the end.
     pub(super) api: Served,
     pub(super) inputs: Inputs,
@@ -126,13 +128,24 @@ impl Daemon {
         self.stop(stop).await
     }
 
-    /// Handles timers that have come due meanwhile, however busy the loop is.
+    /// Handles timers that have come due meanwhile, however busy the loop is. What workers have
+    /// reported by then goes first: a heartbeat that waits in the queue is no silence.
     fn catch_up(&mut self) {
-        let now = self.clock.now();
-        if self.node.poll_timeout().is_some_and(|due| due <= now) {
-            self.node.handle_timeout(now);
+        if !self.is_due() {
+            return;
+        }
+        if let Ok(report) = self.inputs.reports.try_recv() {
+            self.handle_reports(self.clock.now(), report);
             self.carry_out();
         }
+        if self.is_due() {
+            self.node.handle_timeout(self.clock.now());
+            self.carry_out();
+        }
+    }
+
+    fn is_due(&self) -> bool {
+        self.node.poll_timeout().is_some_and(|due| due <= self.clock.now())
     }
 
     fn handle(&mut self, happening: Happening) -> Option<Stop> {
@@ -151,17 +164,22 @@ impl Daemon {
     fn handle_reports(&mut self, now: Timestamp, first: WorkerReport) {
         let mut next = Some(first);
         for _ in 0..BATCH {
-            let Some(WorkerReport { worker, report }) = next else { return };
-            if let Report::Drops(counts) = &report {
-                self.metrics.note_drops(worker, counts.clone());
-            }
-            self.node.handle_report(now, worker, report);
+            let Some(report) = next else { return };
+            self.handle_report(now, report);
             self.carry_out();
             next = self.inputs.reports.try_recv().ok();
         }
-        if let Some(WorkerReport { worker, report }) = next {
-            self.node.handle_report(now, worker, report);
+        if let Some(report) = next {
+            self.handle_report(now, report);
         }
+    }
+
+    fn handle_report(&mut self, now: Timestamp, report: WorkerReport) {
+        let WorkerReport { worker, report } = report;
+        if let Report::Drops(counts) = &report {
+            self.metrics.note_drops(worker, counts.clone());
+        }
+        self.node.handle_report(now, worker, report);
     }
 
     fn handle_admin(&mut self, now: Timestamp, request: Request) -> Option<Stop> {
@@ -176,8 +194,8 @@ impl Daemon {
         None
     }
 
-    /// Ends in order: VIPs go to backups or are given up, the last writes are done, everything is taken down but the
-    /// fence.
+    /// Ends in order: VIPs go to backups or are given up, the last writes are done, everything is
+    /// taken down but the fence.
     async fn stop(mut self, stop: Stop) -> Result<(), RunError> {
         notify(&[NotifyState::Stopping]);
         tracing::info!(open = stop.open, "stopping");

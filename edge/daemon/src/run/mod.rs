@@ -86,12 +86,15 @@ pub enum RunError {
     },
 }
 
-/// Runs the node until it is told to stop.
+/// Runs the node until it is told to stop; `notes` on its configuration are logged.
 ///
 /// # Errors
 /// [`RunError`]; nothing that was set up is left but the fence.
-pub fn run(config: Config) -> Result<(), RunError> {
+pub fn run(config: Config, notes: &[String]) -> Result<(), RunError> {
     log::start(config.node.log);
+    for note in notes {
+        tracing::warn!("{note}");
+    }
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()

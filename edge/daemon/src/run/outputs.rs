@@ -1,7 +1,7 @@
 //! What the node wants done is done here; what comes back from it is put in the node's words.
 
 use super::daemon::Daemon;
-use super::probe;
+use super::probe::Probe;
 use crate::link::LinkEvent;
 use vipsec_cluster::store::StoreError;
 use vipsec_dataplane::DataPlaneError;
@@ -44,7 +44,9 @@ impl Daemon {
                 }
             }
             Output::Probe { probe, address, timeout } => {
-                probe::begin(probe, address, timeout, self.inputs.probe_results.clone());
+                let mark = Some(self.mark);
+                let probe = Probe { number: probe, address, patience: timeout, mark };
+                probe.begin(self.inputs.probe_results.clone());
             }
             Output::Event(event) => self.note(&event),
         }

@@ -38,7 +38,8 @@ pub(super) async fn start(config: Config) -> Result<Daemon, RunError> {
     let node = Node::new(core::node(&config, &begin, store_key), Box::new(OsRandom::default()));
     let events = Arc::new(EventLog::default());
     let plane_config = core::data_plane(&config, clock);
-    let links = links(&config, incarnation, plane_config.mark, identity.as_ref())?;
+    let mark = plane_config.mark;
+    let links = links(&config, incarnation, mark, identity.as_ref())?;
     let (sender, admin) = mpsc::channel(64);
     let socket = &config.node.socket;
     let api = admin::serve(socket, sender, events.clone())
@@ -47,7 +48,7 @@ pub(super) async fn start(config: Config) -> Result<Daemon, RunError> {
     let (plane, reports) = open_plane(&config, plane_config).await?;
     let inputs = Inputs::new(reports, store_replies, admin, links);
     let metrics = Metrics::new(config.node.workers);
-    Ok(Daemon { node, clock, plane, store, state, events, metrics, api, inputs })
+    Ok(Daemon { node, clock, plane, store, state, events, metrics, mark, api, inputs })
 }
 
 /// The data plane and what its workers report.
