@@ -6,6 +6,7 @@ use crate::child::Child;
 use crate::output::{Change, Event, Output, Ticket};
 use crate::sa::IkeSa;
 use crate::snapshot;
+use crate::tables::Grave;
 use std::collections::{BTreeMap, BTreeSet};
 use vipsec_esp::ChildSa;
 use vipsec_wire::id::{EspSpi, IkeSaId};
@@ -21,6 +22,8 @@ pub(crate) struct Transaction {
     pub(crate) effects: Vec<Output>,
     pub(crate) events: Vec<Event>,
     pub(crate) new_sa: bool,
+    /// The answer with which an SA ends.
+    pub(crate) last_words: Option<Grave>,
 }
 
 impl Transaction {
@@ -90,7 +93,8 @@ impl Transaction {
         let effects = self.effects.into_iter().map(|output| held(output, ticket)).collect();
         let mut undo = self.undo;
         undo.reverse();
-        let pending = Pending { undo, sas: self.begun, events: self.events };
+        let (sas, events, last_words) = (self.begun, self.events, self.last_words);
+        let pending = Pending { undo, sas, events, last_words };
         (effects, pending)
     }
 }
@@ -116,6 +120,8 @@ pub(crate) struct Pending {
     pub(crate) sas: BTreeSet<IkeSaId>,
     /// What to say once it is done.
     pub(crate) events: Vec<Event>,
+    /// The answer with which an SA ends, to be repeated from then on.
+    pub(crate) last_words: Option<Grave>,
 }
 
 /// Writes given up for the time being that are remembered.

@@ -99,6 +99,19 @@ pub enum Output {
     Event(Event),
 }
 
+impl Output {
+    /// The write that this has to wait for.
+    pub(crate) fn after(&self) -> Option<Ticket> {
+        match self {
+            Output::Transmit { after, .. }
+            | Output::Install { after, .. }
+            | Output::ActivateOutbound { after, .. }
+            | Output::Remove { after, .. } => *after,
+            _ => None,
+        }
+    }
+}
+
 /// One change of what is stored.
 #[derive(Debug, Clone)]
 pub enum Change {

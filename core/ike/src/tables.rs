@@ -26,10 +26,11 @@ pub(crate) struct Tables {
 }
 
 /// The last answer of an SA that is gone, for the case that it gets lost.
-struct Grave {
-    id: IkeSaId,
-    request: Vec<u8>,
-    response: Vec<u8>,
+#[derive(Debug)]
+pub(crate) struct Grave {
+    pub(crate) id: IkeSaId,
+    pub(crate) request: Vec<u8>,
+    pub(crate) response: Vec<u8>,
 }
 
 impl Tables {
@@ -151,12 +152,12 @@ impl Tables {
         }
     }
 
-    /// Keeps the last answer of an SA that ends with it.
-    pub(crate) fn bury(&mut self, id: IkeSaId, request: &[u8], response: Vec<u8>) {
+    /// Keeps the last answer of an SA that has ended with it, once that is stored.
+    pub(crate) fn bury(&mut self, grave: Grave) {
         if self.graves.len() >= GRAVES {
             self.graves.pop_front();
         }
-        self.graves.push_back(Grave { id, request: request.to_vec(), response });
+        self.graves.push_back(grave);
     }
 
     /// What a repetition of the last request of an SA that is gone is to be answered with.

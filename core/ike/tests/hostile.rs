@@ -35,7 +35,7 @@ fn first_message(world: &mut World) -> Packet {
 fn answers(world: &mut World) -> Vec<Message> {
     world.outputs();
     let messages = world.wire.drain(..).filter(|packet| packet.to == Side::Left);
-    messages.map(|packet| Message::parse(&packet.message).unwrap()).collect()
+    messages.map(|packet| Message::parse(&packet.message).expect("a message")).collect()
 }
 
 fn notified(message: &Message) -> Option<NotifyType> {
@@ -169,12 +169,12 @@ fn a_higher_major_version_is_answered_with_ours() {
 
 /// The message with another payload in front, of an unknown type.
 fn with_unknown_payload(packet: &Packet, critical: bool) -> Packet {
-    let raw = RawHeader::parse(&packet.message).unwrap();
+    let raw = RawHeader::parse(&packet.message).expect("a header");
     let mut message = packet.message.clone();
     message[16] = 200;
     let flags = if critical { 0x80 } else { 0 };
     message.splice(28..28, [raw.first.0, flags, 0, 6, 1, 2]);
-    let length = u32::try_from(message.len()).unwrap().to_be_bytes();
+    let length = u32::try_from(message.len()).expect("short").to_be_bytes();
     message[24..28].copy_from_slice(&length);
     Packet { message, ..packet.clone() }
 }

@@ -169,3 +169,27 @@ fn a_record_that_makes_no_sense_leaves_the_rest_alone() {
     }
     assert_eq!((refused, engine.ike_sa_count(), engine.children().count()), (1, 1, 1));
 }
+
+#[test]
+fn the_answer_to_a_delete_is_not_given_before_it_is_stored_however_often_it_is_asked_for() {
+    let mut world = World::established();
+    world.right.mode = Mode::Held;
+    world.sent.clear();
+    world.terminate_ike(Side::Left);
+    world.pass(Duration::from_secs(5));
+    assert!(world.sent.len() >= 3, "the request is repeated");
+    assert!(world.sent.iter().all(|packet| packet.to == Side::Right));
+    assert_eq!(world.left.engine.ike_sa_count(), 1);
+    world.right.mode = Mode::Prompt;
+    world.loss = Box::new(|packet| packet.to == Side::Left);
+    world.run();
+    // The answer was lost, the SA is gone: the repetition is answered all the same.
+    world.loss = Box::new(|_| false);
+    world.pass(Duration::from_secs(10));
+    world.check_agreement(0, 0);
+    assert!(
+        !world
+            .left
+            .has_event(|e| { matches!(e, Event::Closed { reason: CloseReason::PeerDead, .. }) })
+    );
+}

@@ -1,6 +1,7 @@
 //! The way of a datagram: to a half-open IKE SA, or through the keys and the window of an
 //! established one to its exchange, and the way of the answer back.
 
+use crate::context::Context;
 use crate::engine::Engine;
 use crate::error::Drop;
 use crate::exchange::contents::Contents;
@@ -12,6 +13,7 @@ use crate::ledger::Transaction;
 use crate::output::{CloseReason, Output};
 use crate::protect::OpenFailure;
 use crate::sa::{Datagram, IkeSa, endpoints};
+use crate::tables::Grave;
 use crate::window::Verdict;
 use vipsec_crypto::Random;
 use vipsec_wire::ParseError;
@@ -197,7 +199,8 @@ impl Engine {
             Ok(message) => {
                 sa.window.answered(header.message_id, message.clone());
                 if reply.fate != Fate::Keep {
-                    cx.tables.bury(id, &datagram.message, message.clone());
+                    let (request, response) = (datagram.message.clone(), message.clone());
+                    tx.last_words = Some(Grave { id, request, response });
                 }
                 let (local, remote) = (datagram.local, datagram.remote);
                 tx.effects.push(Output::Transmit { after: None, local, remote, message });
@@ -205,10 +208,7 @@ impl Engine {
             }
             Err(_) => Fate::Close(CloseReason::Expired),
         };
-        match fate {
-            Fate::Keep => cx.tables.insert(sa),
-            Fate::Close(reason) => cx.end_sa(sa, reason, &mut tx),
-        }
+        conclude(&mut cx, sa, fate, &mut tx);
         self.commit(tx);
     }
 
@@ -248,11 +248,16 @@ impl Engine {
                 Fate::Keep
             }
         };
-        match fate {
-            Fate::Keep => cx.tables.insert(sa),
-            Fate::Close(reason) => cx.end_sa(sa, reason, &mut tx),
-        }
+        conclude(&mut cx, sa, fate, &mut tx);
         self.commit(tx);
+    }
+}
+
+/// The SA goes back to the others, or ends.
+fn conclude(cx: &mut Context<'_>, sa: Box<IkeSa>, fate: Fate, tx: &mut Transaction) {
+    match fate {
+        Fate::Keep => cx.tables.insert(sa),
+        Fate::Close(reason) => cx.end_sa(sa, reason, tx),
     }
 }
 
@@ -270,7 +275,7 @@ fn follow(sa: &mut IkeSa, datagram: &Datagram, tx: &mut Transaction) {
 }
 
 fn answer(
-    cx: &mut crate::context::Context<'_>,
+    cx: &mut Context<'_>,
     sa: &mut IkeSa,
     exchange: ExchangeType,
     opened: Opened,
@@ -296,7 +301,7 @@ fn answer(
 }
 
 fn complete(
-    cx: &mut crate::context::Context<'_>,
+    cx: &mut Context<'_>,
     sa: &mut IkeSa,
     continuation: Continuation,
     contents: &Contents,

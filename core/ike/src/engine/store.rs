@@ -71,12 +71,19 @@ impl Engine {
         };
         let sas = pending.sas.clone();
         match outcome {
-            Stored::Refused => self.roll_back(now, pending.undo),
+            Stored::Refused => {
+                // A write may be refused before what depends on it has been polled.
+                self.outbox.outputs.retain(|output| output.after() != Some(ticket));
+                self.roll_back(now, pending.undo);
+            }
             Stored::Confirmed | Stored::Unprotected => {
                 for id in &sas {
                     self.stored(now, *id, outcome == Stored::Unprotected);
                 }
                 self.say(pending.events);
+                if let Some(grave) = pending.last_words {
+                    self.tables.bury(grave);
+                }
                 if outcome == Stored::Unprotected {
                     self.ledger.remember_unprotected(ticket, sas.clone());
                 }
