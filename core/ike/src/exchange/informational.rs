@@ -95,6 +95,9 @@ pub(crate) fn complete(
         }
         Continuation::DeleteChildren(spis) => {
             for spi in spis {
+                if let Some(gone) = cx.tables.child(*spi).map(|child| child.sa.clone()) {
+                    rekey_child::send_on_successor(cx, sa, &gone, tx);
+                }
                 cx.end_child(sa, *spi, tx);
             }
             Fate::Keep

@@ -103,11 +103,18 @@ fn succeed(
     Reply::new(payloads)
 }
 
-/// A Child SA has a successor and waits for its delete.
+/// A Child SA has a successor and waits for its delete. It is sent on until the successor is.
 fn supersede(cx: &Context<'_>, sa: &mut IkeSa, spi: EspSpi, by_us: bool) {
     sa.live.wanted.rekey.remove(&spi);
     if let Some(link) = sa.link(spi) {
         link.phase = ChildPhase::Superseded { by_us, since: cx.now };
+    }
+}
+
+/// As [`supersede`], when the successor is sent on.
+fn retire(cx: &Context<'_>, sa: &mut IkeSa, spi: EspSpi, by_us: bool) {
+    supersede(cx, sa, spi, by_us);
+    if let Some(link) = sa.link(spi) {
         link.outbound = false;
     }
 }
@@ -135,14 +142,14 @@ pub(crate) fn complete(
     let superseded = ChildPhase::Superseded { by_us: true, since: cx.now };
     match &create.collision {
         Some(collision) if lower_nonce < collision.lower_nonce.as_slice() => {
-            supersede(cx, sa, old, false);
+            retire(cx, sa, old, false);
             adopt(sa, collision.spi, tx);
             add_child(cx, sa, made, superseded, false, Some(old), tx);
         }
         collision => {
-            supersede(cx, sa, old, true);
+            retire(cx, sa, old, true);
             if let Some(collision) = collision {
-                supersede(cx, sa, collision.spi, false);
+                retire(cx, sa, collision.spi, false);
             }
             add_child(cx, sa, made, ChildPhase::Active, true, Some(old), tx);
         }
@@ -160,7 +167,7 @@ pub(crate) fn refused(
 ) {
     // What the peer has made of the collision stands.
     if let Some(collision) = &create.collision {
-        supersede(cx, sa, old, false);
+        retire(cx, sa, old, false);
         return adopt(sa, collision.spi, tx);
     }
     let present = sa.has_active(old);
@@ -200,6 +207,16 @@ pub(crate) fn deleted_by_peer(
         create.collision = None;
         return;
     }
+    send_on_successor(cx, sa, gone, tx);
+}
+
+/// A Child SA goes: its successor, if we do not send on it yet, is sent on.
+pub(crate) fn send_on_successor(
+    cx: &Context<'_>,
+    sa: &mut IkeSa,
+    gone: &ChildSa,
+    tx: &mut Transaction,
+) {
     for link in &mut sa.children {
         let successor = |child: &crate::child::Child| child.sa.child == gone.child;
         let waits = link.phase == ChildPhase::Active && !link.outbound;

@@ -1,0 +1,49 @@
+//! Rekeys that are cut short, ended from elsewhere, or meet a limit or a store that refuses.
+
+mod world;
+
+use core::time::Duration;
+use vipsec_wire::record::v1::ChildPhase;
+use world::site::Fate;
+use world::{Side, World};
+
+/// The left side has its successor and begins to delete the old Child SA; the right one has not
+/// heard of that.
+fn before_the_delete() -> World {
+    let mut world = World::established();
+    world.rekey_child(Side::Left);
+    world.outputs();
+    world.deliver(Side::Right);
+    world.outputs();
+    world
+}
+
+#[test]
+fn the_responder_of_a_rekey_has_something_to_send_on_at_every_moment() {
+    let mut world = before_the_delete();
+    world.take_over(Side::Right, Fate::Written);
+    let sending = world.right.installed.values().filter(|installed| installed.outbound);
+    assert_eq!(sending.count(), 1, "the old one, until the peer shows that it has the new one");
+    world.run();
+    world.pass(Duration::from_secs(10));
+    world.check_agreement(1, 1);
+    assert!(world.right.installed.values().all(|installed| installed.outbound));
+}
+
+#[test]
+fn the_responder_of_a_rekey_that_deletes_the_old_child_sa_itself_sends_on_the_new_one() {
+    let mut world = before_the_delete();
+    world.deliver(Side::Left);
+    world.outputs();
+    world.lose(Side::Right);
+    let old = world.right.engine.children().find(|view| view.phase != ChildPhase::Active);
+    let old = old.expect("it waits for the peer's delete").sa.inbound.spi;
+    world.terminate_child(Side::Right, old);
+    world.outputs();
+    world.deliver(Side::Left);
+    world.outputs();
+    world.deliver(Side::Right);
+    world.outputs();
+    assert_eq!(world.right.installed.len(), 1);
+    assert!(world.right.installed.values().all(|installed| installed.outbound));
+}
