@@ -5,7 +5,7 @@ mod world;
 use core::time::Duration;
 use vipsec_wire::record::v1::ChildPhase;
 use world::site::Fate;
-use world::{Side, World};
+use world::{Side, World, config};
 
 /// The left side has its successor and begins to delete the old Child SA; the right one has not
 /// heard of that.
@@ -46,4 +46,21 @@ fn the_responder_of_a_rekey_that_deletes_the_old_child_sa_itself_sends_on_the_ne
     world.outputs();
     assert_eq!(world.right.installed.len(), 1);
     assert!(world.right.installed.values().all(|installed| installed.outbound));
+}
+
+#[test]
+fn a_full_ike_sa_can_still_have_its_child_sas_rekeyed() {
+    let (left, mut right) = (config(Side::Left), config(Side::Right));
+    right.limits.children_max = 1;
+    let mut world = World::with(left, right);
+    world.initiate(Side::Left, "net");
+    world.run();
+    let before = world.left.active_child();
+    world.rekey_child(Side::Left);
+    world.run();
+    world.check_agreement(1, 1);
+    assert_ne!(world.left.active_child(), before);
+    world.initiate(Side::Left, "second");
+    world.run();
+    world.check_agreement(1, 1);
 }

@@ -135,7 +135,10 @@ pub(crate) fn answer(
     let Some(nonce_i) = &contents.nonce else {
         return refuse(NotifyType::INVALID_SYNTAX);
     };
-    if sa.children.len() >= cx.config.limits.children_max {
+    // What replaces another counts only until that is deleted.
+    let most = cx.config.limits.children_max;
+    let most = if only.is_some() { most.saturating_mul(2) } else { most };
+    if sa.children.len() >= most {
         return refuse(NotifyType::NO_ADDITIONAL_SAS);
     }
     let Some(connection) = cx.connection(&sa.about.connection) else {
