@@ -64,3 +64,13 @@ fn a_full_ike_sa_can_still_have_its_child_sas_rekeyed() {
     world.run();
     world.check_agreement(1, 1);
 }
+
+#[test]
+fn an_ike_sa_that_is_to_end_does_not_live_on_in_its_successor() {
+    let mut world = World::established();
+    world.rekey_ike(Side::Left);
+    world.outputs();
+    world.terminate_ike(Side::Left);
+    world.run();
+    world.check_agreement(0, 0);
+}

@@ -13,7 +13,7 @@ use crate::exchange::ike_auth::draw_lifetime;
 use crate::exchange::{Fate, Reply, Request};
 use crate::keys::{Nonces, agree, derive_rekeyed_ike, draw_nonce, draw_private};
 use crate::ledger::Transaction;
-use crate::output::{Change, Event};
+use crate::output::{Change, CloseReason, Event};
 use crate::proposals::{IkeProposal, accept_ike, choose_ike, first_group, offer_ike, offers_group};
 use crate::sa::{Description, IkeSa};
 use crate::snapshot;
@@ -122,9 +122,10 @@ fn inherit(cx: &mut Context<'_>, old: &mut IkeSa, new: &mut IkeSa, tx: &mut Tran
             child.parent = Some(new.about.id);
         }
     }
-    let close = old.live.wanted.close.take();
     new.live.wanted = core::mem::take(&mut old.live.wanted);
-    old.live.wanted.close = close;
+    old.live.wanted.close.clone_from(&new.live.wanted.close);
+    // Only the age of the old one says nothing about the new one.
+    new.live.wanted.close.take_if(|reason| *reason == CloseReason::Expired);
     new.live.wanted.rekey_ike = false;
     new.live.wanted.liveness = false;
     new.live.last_heard = old.live.last_heard;
