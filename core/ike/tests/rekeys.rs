@@ -3,6 +3,7 @@
 mod world;
 
 use core::time::Duration;
+use vipsec_ike::{Output, Stored};
 use vipsec_wire::record::v1::ChildPhase;
 use world::site::Fate;
 use world::{Side, World, config};
@@ -73,4 +74,27 @@ fn an_ike_sa_that_is_to_end_does_not_live_on_in_its_successor() {
     world.terminate_ike(Side::Left);
     world.run();
     world.check_agreement(0, 0);
+}
+
+#[test]
+fn what_waits_for_a_write_that_is_refused_at_once_is_dropped() {
+    let mut world = World::established();
+    world.rekey_child(Side::Left);
+    world.outputs();
+    world.deliver(Side::Right);
+    let (now, engine) = (world.now, &mut world.right.engine);
+    let mut refused = false;
+    while let Some(output) = engine.poll_output() {
+        match output {
+            Output::Persist { ticket, .. } => {
+                engine.handle_stored(now, ticket, Stored::Refused, &mut world.rng);
+                refused = true;
+            }
+            Output::Transmit { .. } | Output::Install { .. } => panic!("{output:?} was refused"),
+            _ => {}
+        }
+    }
+    assert!(refused);
+    world.pass(Duration::from_secs(10));
+    world.check_agreement(1, 1);
 }
