@@ -405,8 +405,21 @@ impl<A> Choice<A> {
     }
 }
 
+/// Whether an answer has a transform of each kind that was offered without the choice of none (of
+/// which the number is 0 in every kind).
+fn is_complete(asked: &Proposal, chosen: &Proposal) -> bool {
+    (1..=5).all(|kind| {
+        let ids = |proposal: &Proposal| -> Vec<u16> {
+            let numbers = proposal.transforms.iter().map(|transform| transform.number());
+            numbers.filter(|(of, ..)| *of == kind).map(|(_, id, _)| id).collect()
+        };
+        let asked = ids(asked);
+        asked.is_empty() || asked.contains(&0) || ids(chosen).iter().any(|id| *id != 0)
+    })
+}
+
 /// Checks a peer's answer against our offer: one proposal, of a number that we sent, each transform
-/// of which we offered in it, at most one of each kind.
+/// of which we offered in it, one of each kind that we offered.
 fn check_answer<'a>(
     offer: &SecurityAssociation,
     answer: &'a SecurityAssociation,
@@ -426,7 +439,8 @@ fn check_answer<'a>(
         && offered.prf.len() <= 1
         && offered.groups.len() <= 1
         && offered.esn.len() <= 1;
-    (single && chosen.transforms.iter().all(known)).then_some((chosen, offered))
+    let fits = single && is_complete(asked, chosen) && chosen.transforms.iter().all(known);
+    fits.then_some((chosen, offered))
 }
 
 /// What the peer chose from our offer of an IKE SA, and its SPI; `None` if that is not a choice.

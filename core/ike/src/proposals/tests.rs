@@ -124,3 +124,22 @@ fn an_answer_must_keep_to_the_offer() {
     less.proposals[0].transforms.retain(|t| !matches!(t, Transform::Group(_)));
     assert!(accept_ike(&offer, &less).is_none());
 }
+
+#[test]
+fn an_answer_leaves_out_nothing_that_was_demanded() {
+    let (group, esn) = (Transform::Group(Group::X25519), Transform::Esn(Esn::Yes));
+    let answer = |ours: &EspProposal, rest: &[Transform]| {
+        let offer = offer_esp(core::slice::from_ref(ours), [0, 0, 1, 0], SENT_NONE, Group::None);
+        let mut answer = offer.clone();
+        answer.proposals.truncate(1);
+        answer.proposals[0].transforms = [&[Transform::Encryption(gcm(256))], rest].concat();
+        accept_esp(&offer, &answer).map(|(chosen, _)| chosen.esn)
+    };
+    let strict = esp(&[gcm(256)], &[Group::X25519], &[Esn::Yes]);
+    assert_eq!(answer(&strict, &[group, esn]), Some(Esn::Yes));
+    assert_eq!(answer(&strict, &[esn]), None);
+    assert_eq!(answer(&strict, &[Transform::Group(Group::None), esn]), None);
+    assert_eq!(answer(&strict, &[group]), None);
+    let either = esp(&[gcm(256)], &[Group::X25519], &[Esn::Yes, Esn::No]);
+    assert_eq!(answer(&either, &[group]), Some(Esn::No));
+}
