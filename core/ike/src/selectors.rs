@@ -5,6 +5,9 @@ use crate::config::Selector;
 use core::net::IpAddr;
 use vipsec_wire::ike::TrafficSelector;
 
+/// Most selectors of one payload, which counts them in an octet (RFC 7296 section 3.13).
+const MAX_SELECTORS: usize = 255;
+
 /// What `dynamic` stands for on one side.
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum Dynamic<'a> {
@@ -48,6 +51,8 @@ pub(crate) fn narrow(
         common.retain(|known| !known.is_subset_of(&part));
         common.push(part);
     }
+    // Fewer than both sides would allow is an answer too.
+    common.truncate(MAX_SELECTORS);
     common
 }
 
@@ -81,6 +86,15 @@ mod tests {
             TrafficSelector { protocol: 6, first_port: 80, last_port: 80, ..net("10.1.2.3", 32) };
         let offered = [packet, net("10.1.0.0", 16)];
         assert_eq!(narrow(&[net("10.0.0.0", 8)], &offered), vec![net("10.1.0.0", 16)]);
+    }
+
+    #[test]
+    fn an_answer_fits_its_payload() {
+        let ours = [(6, 1, 99), (6, 100, 199)].map(|(protocol, first_port, last_port)| {
+            TrafficSelector { protocol, first_port, last_port, ..net("10.0.0.0", 8) }
+        });
+        let offered: Vec<_> = (0..200).map(|i| net(&format!("10.{i}.0.0"), 16)).collect();
+        assert_eq!(narrow(&ours, &offered).len(), MAX_SELECTORS);
     }
 
     #[test]

@@ -49,8 +49,13 @@ impl Contents {
             Payload::Auth(auth) => first(&mut self.auth, auth),
             Payload::Configuration(cp) => first(&mut self.configuration, cp),
             Payload::TrafficSelectors(selectors) => match selectors.side {
-                Side::Initiator => self.initiator_selectors.extend(selectors.selectors),
-                Side::Responder => self.responder_selectors.extend(selectors.selectors),
+                Side::Initiator if self.initiator_selectors.is_empty() => {
+                    self.initiator_selectors = selectors.selectors;
+                }
+                Side::Responder if self.responder_selectors.is_empty() => {
+                    self.responder_selectors = selectors.selectors;
+                }
+                Side::Initiator | Side::Responder => {}
             },
             Payload::Notify(notify) => self.notifies.push(notify),
             Payload::Delete(delete) => self.deletes.push(delete),
