@@ -3,11 +3,11 @@
 //!
 //! ```text
 //! tunnel --vip A --interface IF --peer B --protect PREFIX [--local PREFIX] [--plain]
-//!        [--workers N] [--mtu BYTES] [--inner ADDRESS@IF] [--epoch N]
+//!        [--workers N] [--mtu BYTES] [--inner ADDRESS@IF] [--proxy PREFIX] [--epoch N]
 //! ```
 //! `--protect` names what is behind the peer. Once it works it prints `ready`, then obeys lines on
-//! its standard input: `announce`, `withdraw`, `counters`, `stop`, `open`; at the end of the input it
-//! stops as if told so.
+//! its standard input: `announce`, `withdraw`, `protect PREFIX`, `counters`, `stop`, `open`; at the
+//! end of the input it stops as if told so. `tunnel remove` takes away what a killed one left.
 #![allow(clippy::print_stdout, reason = "a program for people and tests")]
 
 use std::error::Error;
@@ -69,7 +69,8 @@ fn arguments() -> Result<Arguments, Failure> {
     let inner = get("--inner").map(|text| {
         let (address, interface) = text.split_once('@').ok_or("--inner ADDRESS@IF")?;
         let address = Some(address.parse::<IpAddr>()?);
-        Ok::<_, Failure>(InnerSide { interface: interface.to_owned(), address, proxied: vec![] })
+        let proxied = get("--proxy").map(|text| prefix(&text)).transpose()?.into_iter().collect();
+        Ok::<_, Failure>(InnerSide { interface: interface.to_owned(), address, proxied })
     });
     Ok(Arguments {
         vip,
@@ -140,6 +141,7 @@ fn child_sa(from: &Arguments, clock: Clock) -> ChildSa {
             local: SocketAddr::new(from.vip, 4500),
             remote: SocketAddr::new(from.peer, 4500),
             encapsulated: !from.plain,
+            local_nat: false,
         },
     }
 }
@@ -196,6 +198,11 @@ async fn obey(handle: Handle, vip: Vip) -> Result<(), Failure> {
         }
     });
     while let Some(line) = lines.recv().await {
+        if let Some(text) = line.strip_prefix("protect ") {
+            handle.protect(prefix(text.trim())?).await?;
+            println!("done");
+            continue;
+        }
         match line.trim() {
             "announce" => handle.announce(vip),
             "withdraw" => handle.withdraw(vip),
@@ -215,6 +222,9 @@ async fn obey(handle: Handle, vip: Vip) -> Result<(), Failure> {
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<(), Failure> {
+    if std::env::args().nth(1).as_deref() == Some("remove") {
+        return Ok(vipsec_dataplane::remove_fence("main").await?);
+    }
     let from = arguments()?;
     let handle = start(&from).await?;
     tokio::time::sleep(Duration::from_millis(50)).await;

@@ -237,13 +237,15 @@ impl Drop for Handle {
     }
 }
 
-/// Takes away the fence that a process which is gone left behind.
+/// Takes away everything that a process which is gone left behind, the fence included.
 ///
 /// # Errors
 /// What the kernel or `nft` refused, or that a data plane is running here.
 pub async fn remove_fence(instance: &str) -> Result<(), DataPlaneError> {
     let _lock = namespace_lock().map_err(|_| DataPlaneError::AlreadyRunning)?;
-    Fence::remove(&Netlink::open()?, instance).await
+    let netlink = Netlink::open()?;
+    Scaffold::sweep(netlink.clone()).await?;
+    Fence::remove(&netlink, instance).await
 }
 
 fn mailboxes(workers: u16) -> Result<Arc<[Mailbox]>, DataPlaneError> {

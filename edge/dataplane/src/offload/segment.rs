@@ -51,14 +51,6 @@ impl<'a> Segments<'a> {
         Some(Segments { packet, plan: Plan::Many(cut) })
     }
 
-    /// Number of packets, and bytes of the largest.
-    pub(crate) fn size(&self) -> (usize, usize) {
-        match &self.plan {
-            Plan::Single { .. } => (1, self.packet.len()),
-            Plan::Many(cut) => (cut.total, cut.headers + cut.segment),
-        }
-    }
-
     /// The next packet, checksums in place.
     pub(crate) fn next(&mut self) -> Option<&[u8]> {
         match &mut self.plan {

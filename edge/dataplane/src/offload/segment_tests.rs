@@ -58,13 +58,10 @@ pub(super) fn super_packet(v4: bool, udp: bool, payload: &[u8], segment: u16) ->
 
 pub(super) fn cut(mut bytes: Vec<u8>) -> Vec<Vec<u8>> {
     let mut segments = Segments::new(&mut bytes).expect("can be cut");
-    let (count, largest) = segments.size();
     let mut all = Vec::new();
     while let Some(packet) = segments.next() {
-        assert!(packet.len() <= largest);
         all.push(packet.to_vec());
     }
-    assert_eq!(all.len(), count);
     all
 }
 

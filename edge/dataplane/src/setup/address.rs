@@ -8,8 +8,10 @@ use super::sysctl;
 use crate::config::{Config, InnerSide};
 use crate::error::DataPlaneError;
 
-/// Bytes of a super-packet that, cut and sealed, still fit one UDP GSO send of 65,507 bytes.
-const GSO_MAX_SIZE: u32 = 60_000;
+/// Bytes of the largest super-packet from the kernel. One of 60,000 would fit a single UDP GSO send
+/// when it is cut and sealed, but the kernel would then cut every larger one by itself that it has to
+/// forward, at twice the price of the whole path.
+const GSO_MAX_SIZE: u32 = 65_536;
 
 /// The addresses on `lo`, to be taken off again.
 pub(crate) struct Scaffold {
@@ -54,6 +56,12 @@ impl Scaffold {
     /// Takes all addresses off again.
     pub(crate) async fn take_down(self) -> Result<(), DataPlaneError> {
         self.clear(&[]).await
+    }
+
+    /// Takes the addresses off that a process which is gone left behind.
+    pub(crate) async fn sweep(netlink: Netlink) -> Result<(), DataPlaneError> {
+        let lo = netlink.link("lo").await?.index;
+        Scaffold { netlink, lo }.take_down().await
     }
 
     async fn clear(&self, keep: &[IpAddr]) -> Result<(), DataPlaneError> {

@@ -14,6 +14,10 @@ use rtnetlink::{Handle, LinkUnspec};
 use super::ORIGIN;
 use crate::error::DataPlaneError;
 
+/// Packets that wait in front of each queue of the TUN, so that a worker may be away for some
+/// milliseconds.
+const QUEUE: u32 = 1024;
+
 /// A connection to the kernel's routing tables, in the network namespace of the process.
 #[derive(Clone)]
 pub(crate) struct Netlink {
@@ -62,6 +66,7 @@ impl Netlink {
     ) -> Result<(), DataPlaneError> {
         let message = LinkUnspec::new_with_index(index)
             .mtu(u32::from(mtu))
+            .txqueuelen(QUEUE)
             .append_extra_attribute(LinkAttribute::GsoMaxSize(gso_max_size))
             .up()
             .build();

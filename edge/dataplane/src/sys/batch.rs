@@ -13,6 +13,9 @@ use super::check;
 const RECEIVE: usize = 32;
 /// Bytes of room for each: the largest that the kernel merges.
 const ROOM: usize = 1 << 16;
+/// Bytes from one room to the next. Not a power of two: small datagrams, of which only the starts of
+/// the rooms are used, would all fall on the same lines of the processor's cache.
+const STRIDE: usize = ROOM + 33 * 64;
 /// Datagrams given to one send call.
 const SEND: usize = 64;
 
@@ -55,7 +58,7 @@ impl ReceiveBatch {
     /// Allocates the buffers, 2 MiB.
     pub(crate) fn new() -> ReceiveBatch {
         ReceiveBatch {
-            bytes: vec![0; RECEIVE * ROOM],
+            bytes: vec![0; RECEIVE * STRIDE],
             names: vec![KernelAddress::empty(); RECEIVE],
             controls: vec![Control([0; 64]); RECEIVE],
             lengths: Vec::with_capacity(RECEIVE),
@@ -81,12 +84,12 @@ impl ReceiveBatch {
     pub(crate) fn receive(&mut self, socket: &OwnedFd) -> io::Result<usize> {
         let mut messages = [empty_message(); RECEIVE];
         let mut iovecs = [empty_iovec(); RECEIVE];
-        let buffers = self.bytes.chunks_exact_mut(ROOM);
+        let buffers = self.bytes.chunks_exact_mut(STRIDE);
         let places = buffers.zip(&mut self.names).zip(&mut self.controls);
         for ((message, iovec), ((buffer, name), control)) in
             messages.iter_mut().zip(&mut iovecs).zip(places)
         {
-            *iovec = libc::iovec { iov_base: buffer.as_mut_ptr().cast(), iov_len: buffer.len() };
+            *iovec = libc::iovec { iov_base: buffer.as_mut_ptr().cast(), iov_len: ROOM };
             name.length = KernelAddress::empty().length;
             let header = &mut message.msg_hdr;
             header.msg_name = (&raw mut name.storage).cast();
@@ -123,7 +126,7 @@ impl ReceiveBatch {
         let (length, control_length) = *self.lengths.get(index)?;
         let remote = self.names.get(index)?.get()?;
         let control = self.controls.get(index)?.0.get(..control_length)?;
-        let start = index * ROOM;
+        let start = index * STRIDE;
         let mut datagram =
             Datagram { range: start..start + length, segment: length, remote, tos: 0 };
         for (level, kind, value) in ControlMessages(control) {

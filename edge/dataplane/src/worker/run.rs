@@ -25,8 +25,10 @@ use crate::sys::{
 
 /// How often a worker looks again, giving the processor to others in between, before it sleeps.
 const YIELDS: u32 = 8;
-/// Super-packets taken from the TUN before the sockets have their turn.
-const TUN_TURN: usize = 8;
+/// Packets taken from the TUN before the sockets have their turn: enough small ones for a full train.
+const TUN_TURN: usize = 64;
+/// Bytes after which the turn ends as well, for super-packets.
+const TUN_BYTES: usize = 256 << 10;
 /// Receive calls on one socket before the others have their turn.
 const SOCKET_TURN: usize = 2;
 /// Instructions, packets of other workers and errors taken in one turn.
@@ -233,6 +235,7 @@ impl Worker {
 
     fn take_tun(&mut self) {
         let now = self.clock.now();
+        let mut bytes = 0;
         for _ in 0..TUN_TURN {
             let mut buffer = std::mem::take(&mut self.tun_buffer);
             let result = self.tun.read(&mut buffer);
@@ -241,7 +244,8 @@ impl Worker {
             }
             self.tun_buffer = buffer;
             match result {
-                Ok(_) => {}
+                Ok(length) if bytes < TUN_BYTES => bytes += length,
+                Ok(_) => return,
                 Err(e) if would_block(&e) => return,
                 Err(_) => return self.trouble(),
             }
@@ -253,9 +257,6 @@ impl Worker {
             self.counters.tun_malformed.one();
             return;
         };
-        let (count, largest) = segments.size();
-        // ESP adds at most 16 bytes in front, 16 of ICV, and the padding.
-        self.transmit.expect(count, count * (largest + 40));
         self.with_path(|path, out| {
             while let Some(packet) = segments.next() {
                 path.handle_inner(now, packet, out);

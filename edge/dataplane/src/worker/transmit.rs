@@ -60,16 +60,6 @@ impl Transmit {
         }
     }
 
-    /// Ends the open train if `count` more packets, `bytes` in all, would not fit behind it: a
-    /// super-packet stays in one train.
-    pub(super) fn expect(&mut self, count: usize, bytes: usize) {
-        let Some(open) = &self.open else { return };
-        let length = self.outgoing.last().map_or(0, |o| o.range.len());
-        if open.packets + count > TRAIN_PACKETS || length + bytes > TRAIN_BYTES {
-            self.open = None;
-        }
-    }
-
     /// Lets `fill` write a packet of at most `max` bytes, and adds it to what will be sent.
     pub(super) fn emit(
         &mut self,
@@ -156,9 +146,8 @@ impl Transmit {
                     poll_output(&socket.fd, step);
                     patience = patience.saturating_sub(step);
                 }
-                Err(e) if self.is_too_large(&e, left.start) => {
+                Err(e) if self.refuses_train(&e, index, left.start) => {
                     let train = self.outgoing[left.start].clone();
-                    self.largest[index] = usize::from(train.segment) - 1;
                     self.send_singly(socket, &train);
                     left.start += 1;
                 }
@@ -173,10 +162,20 @@ impl Transmit {
         }
     }
 
-    /// Whether a train was refused because its packets exceed the link.
-    fn is_too_large(&self, error: &io::Error, index: usize) -> bool {
-        let train = self.outgoing.get(index).is_some_and(|o| o.segment > 0);
-        train && matches!(error.raw_os_error(), Some(libc::EMSGSIZE | libc::EINVAL))
+    /// Whether a train was refused for being one: its packets exceed the link, or the interface
+    /// cannot compute checksums. It is remembered.
+    fn refuses_train(&mut self, error: &io::Error, socket: usize, index: usize) -> bool {
+        let segment = self.outgoing.get(index).map_or(0, |o| usize::from(o.segment));
+        let largest = match error.raw_os_error() {
+            _ if segment == 0 => return false,
+            Some(libc::EMSGSIZE | libc::EINVAL) => segment - 1,
+            Some(libc::EIO) => 0,
+            _ => return false,
+        };
+        if let Some(known) = self.largest.get_mut(socket) {
+            *known = largest.min(*known);
+        }
+        true
     }
 
     /// Sends the packets of a train one by one, for the kernel to fragment or refuse.

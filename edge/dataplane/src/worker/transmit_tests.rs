@@ -59,21 +59,39 @@ fn equal_packets_form_a_train_that_a_short_one_ends() {
 }
 
 #[test]
-fn a_train_keeps_within_the_kernels_limits_and_super_packets_stay_whole() {
+fn a_train_keeps_within_the_kernels_limits() {
     let (sockets, mut transmit, receiver, remote) = setup();
     for _ in 0..70 {
         emit(&mut transmit, &sockets, remote, &[7; 50]);
     }
     let sizes: Vec<usize> = transmit.outgoing.iter().map(|o| o.range.len() / 50).collect();
     assert_eq!(sizes, [64, 6]);
-    transmit.expect(40, 40 * 1500);
-    emit(&mut transmit, &sockets, remote, &[7; 50]);
-    assert_eq!(transmit.outgoing.len(), 2, "it fits behind");
-    transmit.expect(60, 60 * 50);
-    emit(&mut transmit, &sockets, remote, &[7; 50]);
-    assert_eq!(transmit.outgoing.len(), 3, "it would not have fitted whole");
+    for _ in 0..50 {
+        emit(&mut transmit, &sockets, remote, &[8; 1400]);
+    }
+    let last = transmit.outgoing.last().map(|o| o.range.len());
+    assert_eq!(last, Some(4 * 1400), "46 full packets are as much as a datagram holds");
     transmit.flush(&sockets);
-    assert_eq!(receive(&receiver, 72).len(), 72);
+    assert_eq!(receive(&receiver, 120).len(), 120);
+}
+
+#[test]
+fn packets_above_the_links_mtu_are_sent_one_by_one() {
+    let (sockets, mut transmit, receiver, remote) = setup();
+    for _ in 0..3 {
+        emit(&mut transmit, &sockets, remote, &[9; 1000]);
+    }
+    let train = transmit.outgoing[0].clone();
+    let refused = io::Error::from_raw_os_error(libc::EMSGSIZE);
+    assert!(transmit.refuses_train(&refused, 0, 0));
+    let socket = sockets.get(0).expect("one");
+    transmit.send_singly(socket, &train);
+    assert_eq!(receive(&receiver, 3), vec![vec![9; 1000]; 3]);
+    transmit.flush(&sockets);
+    emit(&mut transmit, &sockets, remote, &[9; 1000]);
+    emit(&mut transmit, &sockets, remote, &[9; 1000]);
+    assert_eq!(transmit.outgoing.len(), 2, "no train of this size any more");
+    assert!(!transmit.refuses_train(&refused, 0, 0), "a single packet is no train");
 }
 
 #[test]

@@ -66,3 +66,19 @@ fn gratuitous_arp_corrects_what_neighbours_know() {
 fn unsolicited_advertisements_correct_what_neighbours_know() {
     announcement_corrects(Family::V6);
 }
+
+#[test]
+fn every_address_of_a_proxied_range_is_answered_for_inside() {
+    let lab = Lab::new(Family::V4);
+    let mut x = lab.tunnel(0, &["--proxy", "10.20.1.128/28"]);
+    let mac = hardware(&lab, "x", "in");
+    let ask = |address: &str| {
+        let script = format!("ip neigh flush to {address}; ping -c 1 -W 1 {address}");
+        let _ = lab.try_shell("hx", &script);
+        lab.ip("hx", &format!("neigh show to {address}"))
+    };
+    assert!(ask("10.20.1.130").contains(&mac));
+    assert!(!ask("10.20.1.150").contains(&mac), "outside the range");
+    x.tell("withdraw");
+    assert!(!ask("10.20.1.131").contains(&mac));
+}

@@ -1,6 +1,6 @@
 //! Nothing leaves in clear, whatever happens to the process, and a dead node says nothing.
 
-use crate::lab::{Family, Lab};
+use crate::lab::{Family, Lab, example};
 
 /// Routes by which everything *would* travel in clear if nothing held it, and counters that see it.
 fn tempt(lab: &Lab) {
@@ -120,17 +120,37 @@ fn a_dead_node_is_silent_v6() {
 #[test]
 fn a_fence_only_grows_until_it_is_opened() {
     let lab = Lab::new(Family::V4);
-    lab.tunnel(0, &[]).kill();
-    let more = ["--protect", "10.99.0.0/16"];
+    let mut x = lab.tunnel(0, &[]);
+    x.tell("protect 10.98.0.0/16");
+    x.kill();
     let own = lab.end(0);
     let words = ["--vip", own.vip, "--interface", "out", "--peer", "192.0.2.2"];
-    let x = lab.start("x", "tunnel", &[&words[..], &more, &["--epoch", "3"]].concat());
+    let more = ["--protect", "10.99.0.0/16", "--epoch", "3"];
+    let x = lab.start("x", "tunnel", &[&words[..], &more].concat());
     let routes = lab.ip("x", "route show table 7617");
-    for prefix in ["10.99.0.0/16", "10.20.2.0/24"] {
+    let filter = lab.shell("x", "nft list set inet vipsec_main protected4");
+    for prefix in ["10.99.0.0/16", "10.98.0.0/16", "10.20.2.0/24"] {
         assert!(routes.contains(&format!("blackhole {prefix}")), "{prefix} in {routes}");
         assert!(routes.contains(&format!("{prefix} dev vipsec0")), "{prefix} in {routes}");
+        assert!(filter.contains(prefix), "{prefix} in {filter}");
     }
     x.end("open");
+    nothing_is_left(&lab);
+}
+
+fn nothing_is_left(lab: &Lab) {
     assert_eq!(lab.try_shell("x", "ip route show table 7617").stdout, b"");
     assert!(!lab.ip("x", "rule").contains("7617"));
+    assert!(!lab.shell("x", "nft list tables").contains("vipsec"));
+    assert!(!lab.ip("x", "addr show dev lo").contains(lab.end(0).vip));
+    assert!(!lab.ip("x", "link").contains("vipsec0"));
+}
+
+#[test]
+fn what_a_killed_process_left_can_be_removed_without_one() {
+    let lab = Lab::new(Family::V4);
+    lab.tunnel(0, &[]).kill();
+    assert!(lab.shell("x", "nft list tables").contains("vipsec_main"));
+    lab.shell("x", &format!("{} remove", example("tunnel").display()));
+    nothing_is_left(&lab);
 }

@@ -263,7 +263,7 @@ impl Drop for Process {
 }
 
 /// An example program of this crate: cargo builds them with the tests, one folder up.
-fn example(name: &str) -> PathBuf {
+pub(crate) fn example(name: &str) -> PathBuf {
     let own = std::env::current_exe().expect("own path");
     let path = own.parent().and_then(|p| p.parent()).expect("target folder").join("examples");
     let path = path.join(name);

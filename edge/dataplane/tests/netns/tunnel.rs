@@ -1,6 +1,6 @@
 //! Two data planes facing each other carry load, and every byte arrives as it was sent.
 
-use crate::lab::{Family, Lab, Process};
+use crate::lab::{Family, Lab, Process, example};
 
 /// Both ends, and a server on the host behind y.
 fn tunnel(family: Family, more: &[&str]) -> (Lab, Process, Process, Process, String) {
@@ -16,8 +16,7 @@ fn tunnel(family: Family, more: &[&str]) -> (Lab, Process, Process, Process, Str
 
 /// The count that the sender prints, and what it should be.
 fn load(lab: &Lab, words: &str) -> String {
-    let own = std::env::current_exe().expect("own path");
-    let program = own.parent().and_then(|p| p.parent()).expect("target").join("examples/load");
+    let program = example("load");
     lab.shell("hx", &format!("timeout 60 {} {words}", program.display())).trim().to_owned()
 }
 
@@ -61,6 +60,11 @@ fn two_workers_share_one_tunnel() {
 }
 
 #[test]
+fn two_workers_share_one_plain_tunnel() {
+    carries(Family::V4, &["--workers", "2", "--plain"]);
+}
+
+#[test]
 fn without_hardware_segmentation() {
     let (lab, _x, _y, _server, address) = tunnel(Family::V4, &[]);
     for node in ["x", "y"] {
@@ -74,8 +78,7 @@ fn without_hardware_segmentation() {
 fn a_second_data_plane_in_a_namespace_is_refused() {
     let lab = Lab::new(Family::V4);
     let _x = lab.tunnel(0, &[]);
-    let own = std::env::current_exe().expect("own path");
-    let program = own.parent().and_then(|p| p.parent()).expect("target").join("examples/tunnel");
+    let program = example("tunnel");
     let words = "--vip 192.0.2.1 --interface out --peer 192.0.2.2 --protect 10.20.2.0/24";
     let second = lab.try_shell("x", &format!("{} {words} </dev/null", program.display()));
     let said = String::from_utf8_lossy(&second.stderr).into_owned();
