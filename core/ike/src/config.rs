@@ -203,8 +203,8 @@ pub enum AddressRequest {
 /// When we look whether a peer lives (RFC 7296 section 2.4).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Dpd {
-    /// Silence of the peer, in seconds, after which we ask. Traffic that it sends, of either kind,
-    /// is proof of life.
+    /// Silence of the peer, in seconds, after which we ask, or up to a quarter more. Traffic that it
+    /// sends, of either kind, is proof of life.
     pub idle_s: u32,
 }
 

@@ -75,11 +75,14 @@ fn children_to_delete(sa: &IkeSa, now: Timestamp) -> Vec<EspSpi> {
     spis
 }
 
-/// When the peer's silence is to be looked into.
+/// When the peer's silence is to be looked into. SAs differ by up to a quarter of the time, so that
+/// after a takeover not all silent peers are asked at once.
 fn silence(sa: &IkeSa, dpd: Option<Dpd>, since: Timestamp) -> Option<Timestamp> {
     let dpd = dpd.filter(|_| sa.phase == IkePhase::Established)?;
     let heard = sa.live.last_heard.max(since);
-    Some(heard + Duration::from_secs(u64::from(dpd.idle_s)))
+    let idle_ms = u64::from(dpd.idle_s) * 1000;
+    let spread_ms = idle_ms / 4 * (sa.about.id.0 % 256) / 256;
+    Some(heard + Duration::from_millis(idle_ms + spread_ms))
 }
 
 /// Turns what is due into what is wanted. `since`: when this node became the owner.
