@@ -112,6 +112,8 @@ pub struct Endpoints {
     pub remote: SocketAddr,
     /// In UDP (RFC 3948) with these ports, or else plain ESP, for which the ports mean nothing.
     pub encapsulated: bool,
+    /// We are behind a NAT, whose mapping has to be kept alive (RFC 3948 section 4).
+    pub local_nat: bool,
 }
 
 /// A Child SA: a pair of ESP SAs that were negotiated together.

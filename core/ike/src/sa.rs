@@ -235,5 +235,6 @@ pub(crate) fn endpoints(addresses: &IkeAddresses) -> Endpoints {
         local: addresses.local,
         remote: addresses.remote,
         encapsulated: addresses.local_nat || addresses.remote_nat,
+        local_nat: addresses.local_nat,
     }
 }

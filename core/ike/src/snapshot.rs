@@ -218,6 +218,8 @@ pub fn child_sa(record: ChildConstant) -> Result<ChildSa, Error> {
             local: record.local_endpoint,
             remote: record.remote_endpoint,
             encapsulated: record.encapsulated,
+            // The record of the IKE SA says it, from which views take the endpoints.
+            local_nat: false,
         },
     })
 }

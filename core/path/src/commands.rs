@@ -22,7 +22,7 @@ impl Path {
             }
             Command::RemoveVip { vip } => self.remove_vip(vip),
             Command::SetRole { vip, role } => self.set_role(now, vip, &role, out),
-            Command::Install(sa, state) => self.install(sa, state),
+            Command::Install(sa, state) => self.install(now, sa, state),
             Command::Freeze { vip } => self.freeze(now, vip),
             Command::Thaw { vip } => self.thaw(now, vip, out),
             Command::Handover { vip, epoch, handover } => {
@@ -69,7 +69,7 @@ impl Path {
                 }
             }
             Command::SetEndpoints { vip, spi_in, endpoints } => {
-                self.set_endpoints(vip, spi_in, endpoints);
+                self.set_endpoints(now, vip, spi_in, endpoints);
             }
             Command::Edges { vip, edges } => {
                 let index = self.find_vip(vip).ok_or(DropReason::UnknownVip)?;
@@ -160,15 +160,21 @@ impl Path {
         let index = self.find_vip(vip).ok_or(DropReason::UnknownVip)?;
         let sas = self.sad.iter().filter(|(_, sa)| sa.vip == index);
         let slots: Vec<u32> = sas.map(|(slot, _)| slot).collect();
-        for slot in slots {
-            self.sad.remove(slot);
-        }
         self.vips[index] = None;
+        for slot in slots {
+            self.remove(slot);
+        }
         Ok(())
     }
 
-    fn install(&mut self, sa: Box<ChildSa>, state: InstallState) -> Result<(), DropReason> {
+    fn install(
+        &mut self,
+        now: Timestamp,
+        sa: Box<ChildSa>,
+        state: InstallState,
+    ) -> Result<(), DropReason> {
         let (vip, spi_in, lifetime) = (sa.vip, sa.inbound.spi, sa.lifetime);
+        let endpoints = sa.endpoints;
         let index = self.find_vip(vip).ok_or(DropReason::UnknownVip)?;
         let slot = match self.sad.find(index, spi_in) {
             Some(slot) => slot,
@@ -182,6 +188,10 @@ impl Path {
                 let first = lifetime.soft.seconds.or(lifetime.hard.seconds);
                 if let (true, Some(seconds)) = (here, first) {
                     self.timers.watch_lifetime(created + Duration::from_secs(seconds), slot);
+                }
+                if here {
+                    // The exchange that made it passed the NAT.
+                    self.keepalives.watch(now, &endpoints, slot, created.min(now));
                 }
                 slot
             }
@@ -203,18 +213,20 @@ impl Path {
 
     fn remove(&mut self, slot: u32) {
         let Some(sa) = self.sad.remove(slot) else { return };
+        self.keepalives.unwatch(&sa.constant.endpoints, slot);
         if let Some(state) = self.vips[sa.vip].as_mut() {
             state.spd.remove(slot, &sa.constant.remote);
         }
     }
 
-    fn set_endpoints(&mut self, vip: Vip, spi_in: EspSpi, endpoints: Endpoints) {
-        let Some(sa) = self.slot_of(vip, spi_in).and_then(|slot| self.sad.get_mut(slot)) else {
-            return;
-        };
-        sa.constant.endpoints = endpoints;
+    fn set_endpoints(&mut self, now: Timestamp, vip: Vip, spi_in: EspSpi, endpoints: Endpoints) {
+        let Some(slot) = self.slot_of(vip, spi_in) else { return };
+        let Some(sa) = self.sad.get_mut(slot) else { return };
+        let before = core::mem::replace(&mut sa.constant.endpoints, endpoints);
         if let Some(live) = &mut sa.live {
             live.moved();
+            self.keepalives.unwatch(&before, slot);
+            self.keepalives.watch(now, &endpoints, slot, now);
         }
     }
 

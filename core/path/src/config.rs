@@ -54,6 +54,9 @@ pub struct Limits {
     pub edges: usize,
     /// Time between two reports of counters.
     pub counter_interval: Duration,
+    /// How long nothing may be sent to a peer when there is a NAT in front of us, before a keepalive
+    /// goes out (RFC 3948 section 4: 20 s).
+    pub keepalive: Duration,
     /// Outer path MTU in bytes when nothing else is known.
     pub path_mtu: u16,
     /// MTU of the TUN in bytes.
@@ -79,6 +82,7 @@ impl Default for Limits {
             edge_interval: Duration::from_millis(10),
             edges: 512,
             counter_interval: Duration::from_secs(1),
+            keepalive: Duration::from_secs(20),
             path_mtu: 1500,
             inner_mtu: 1400,
         }

@@ -28,6 +28,7 @@ mod fragment;
 mod frames;
 mod freeze;
 mod inbound;
+mod keepalive;
 mod outbound;
 mod path;
 mod pmtu;

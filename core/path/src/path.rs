@@ -1,11 +1,12 @@
 //! The worker: its state, and the entrances. What happens behind them stands in `inbound`,
-//! `distribute`, `outbound`, `frames`, `roles`, `commands` and `timers`.
+//! `distribute`, `outbound`, `frames`, `roles`, `commands`, `timers` and `keepalive`.
 
 use crate::command::Command;
 use crate::config::PathConfig;
 use crate::counters::{DropCounts, DropReason};
 use crate::fabric::Fabric;
 use crate::freeze::Outer;
+use crate::keepalive::Keepalives;
 use crate::pmtu::PathMtus;
 use crate::report::Report;
 use crate::sad::Sad;
@@ -33,6 +34,7 @@ pub struct Path {
     pub(crate) fabric: Fabric,
     pub(crate) mtus: PathMtus,
     pub(crate) timers: Timers,
+    pub(crate) keepalives: Keepalives,
     pub(crate) reports: VecDeque<Report>,
     pub(crate) drops: DropCounts,
     /// Room to build a packet in; its content means nothing between two calls.
@@ -62,6 +64,7 @@ impl Path {
             fabric,
             mtus,
             timers: Timers::default(),
+            keepalives: Keepalives::default(),
             reports: VecDeque::new(),
             drops: DropCounts::default(),
             scratch: Vec::new(),

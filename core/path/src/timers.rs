@@ -17,8 +17,9 @@ use vipsec_wire::time::Timestamp;
 const EXPIRE_BUDGET: usize = 1024;
 /// SAs whose counters go into one report.
 const COUNTERS_MAX: usize = 1024;
-/// When the lifetime of an SA is looked at again if this node is not its owner.
-const NOT_OWNER_AGAIN: Duration = Duration::from_secs(5);
+/// When the lifetime of an SA, or the NAT before it, is looked at again if this node is not its
+/// owner.
+pub(crate) const NOT_OWNER_AGAIN: Duration = Duration::from_secs(5);
 
 /// What is due when.
 #[derive(Debug, Default)]
@@ -125,6 +126,7 @@ impl Path {
             timers.long_tick,
             timers.heartbeat.next,
             timers.lifetimes.first().map(|(at, _)| *at),
+            self.keepalives.next(),
             self.fabric.poll_timeout(),
         ];
         own.into_iter().chain(vips).flatten().min()
@@ -142,6 +144,7 @@ impl Path {
             self.vip_timeout(now, vip, out);
         }
         self.lifetimes(now);
+        self.keepalives(now, out);
         if self.timers.tick.is_some_and(|at| at <= now) {
             self.tick(now);
         }

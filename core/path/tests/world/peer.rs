@@ -56,6 +56,7 @@ pub(crate) fn child(number: u32, inner: IpAddr) -> ChildSa {
             local: SocketAddr::new(ip(VIP), 4500),
             remote: SocketAddr::new(IpAddr::from([198, 51, 100, last]), 4500),
             encapsulated: true,
+            local_nat: false,
         },
     }
 }
