@@ -2,7 +2,7 @@
 
 use hyper::body::{Body, Bytes, Frame};
 use serde_json::{Value, json};
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 use std::convert::Infallible;
 use std::pin::Pin;
 use std::sync::{Mutex, PoisonError};
@@ -31,12 +31,21 @@ struct Inner {
 }
 
 impl EventLog {
-    /// Notes an event of a kind that programs know, with a text for people.
-    pub fn note(&self, now: Timestamp, kind: &str, text: &str) {
+    /// Notes an event of a kind that programs know, with a text for people and what it is about.
+    pub fn note(
+        &self,
+        now: Timestamp,
+        kind: &str,
+        text: &str,
+        fields: BTreeMap<&'static str, String>,
+    ) {
         let mut inner = self.inner.lock().unwrap_or_else(PoisonError::into_inner);
         inner.count += 1;
-        let event: Value =
+        let mut event: Value =
             json!({ "number": inner.count, "time_us": now.0, "event": kind, "text": text });
+        if let Value::Object(members) = &mut event {
+            members.extend(fields.into_iter().map(|(name, value)| (name.to_owned(), value.into())));
+        }
         let line = Bytes::from(format!("{event}\n"));
         inner.followers.retain(|follower| follower.try_send(line.clone()).is_ok());
         if inner.past.len() == KEPT {

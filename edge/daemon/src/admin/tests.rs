@@ -47,11 +47,11 @@ async fn events_are_streamed_as_lines() {
     let dir = tempfile::tempdir().expect("a directory");
     let path = dir.path().join("sock");
     let (_requests, events, _served) = start(&path);
-    events.note(Timestamp(1), "one", "first");
-    events.note(Timestamp(2), "two", "second");
+    events.note(Timestamp(1), "one", "first", BTreeMap::new());
+    events.note(Timestamp(2), "two", "second", BTreeMap::new());
     let later = tokio::spawn(async move {
         tokio::time::sleep(Duration::from_millis(100)).await;
-        events.note(Timestamp(3), "three", "third");
+        events.note(Timestamp(3), "three", "third", BTreeMap::new());
     });
     let answer = exchange(&path, "GET /v1/events?past=1 HTTP/1.1\r\nhost: x\r\n\r\n").await;
     later.await.expect("done");

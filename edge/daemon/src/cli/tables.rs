@@ -83,7 +83,7 @@ fn backups(vip: &Value) -> Vec<String> {
 }
 
 fn targets(answer: &Value) -> Table {
-    let mut table = table(&["VIP", "SERVICE", "TARGET", "WEIGHT", "HEALTH", "CONNECTIONS"]);
+    let mut table = table(&["VIP", "SERVICE", "TARGET", "WEIGHT", "HEALTH"]);
     for vip in list(answer, "vips") {
         for target in list(vip, "targets") {
             let health = if flag(target, "healthy") { "well" } else { "ill" };
@@ -93,7 +93,6 @@ fn targets(answer: &Value) -> Table {
                 text(target, "node"),
                 text(target, "weight"),
                 health.to_owned(),
-                text(target, "connections"),
             ]);
         }
     }
@@ -249,7 +248,7 @@ mod tests {
                     { "node": "b", "rank": 50, "ready": true },
                 ], "refusal": "rolled back",
                 "replay": "bounded", "replay_bound_packets": 12, "ike_sas": 1, "child_sas": 2,
-                "targets": [{ "service": "web", "node": "b", "weight": 1, "healthy": false, "connections": 3 }],
+                "targets": [{ "service": "web", "node": "b", "weight": 1, "healthy": false }],
             }],
         });
         let text = status(&answer);

@@ -5,11 +5,12 @@ use super::registry::{Candidate, Verdict};
 use super::{LinkError, LinkEvent, Peer, Shared, WAITING, socket, tls};
 use rustls::pki_types::ServerName;
 use rustls::{ClientConfig, ServerConfig};
+use std::collections::BTreeSet;
 use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::{Semaphore, mpsc};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep, timeout};
 use tokio_rustls::{TlsAcceptor, TlsConnector, TlsStream};
@@ -21,8 +22,8 @@ const PATIENCE: Duration = Duration::from_secs(2);
 const PAUSE: (Duration, Duration) = (Duration::from_millis(50), Duration::from_secs(1));
 /// How long the higher name lets the lower one go first.
 const COURTESY: Duration = Duration::from_millis(100);
-/// Strangers and members that may be in the handshake at once.
-const HANDSHAKES: usize = 32;
+/// Handshakes that may be under way at once.
+const HANDSHAKES: usize = 16;
 
 /// Keeps a connection with `peer` open.
 pub(super) async fn keep_open(shared: Arc<Shared>, tls: Arc<ClientConfig>, peer: Peer) {
@@ -79,19 +80,19 @@ pub(super) async fn accept(
     tls: Arc<ServerConfig>,
     peers: Vec<Peer>,
 ) {
-    let room = Arc::new(Semaphore::new(HANDSHAKES));
+    let door = Door::new(&peers);
     let peers = Arc::new(peers);
     let mut connections = JoinSet::new();
     loop {
-        let Ok(permit) = room.clone().acquire_owned().await else { return };
-        let stream = tokio::select! {
+        let accepted = tokio::select! {
             accepted = listener.accept() => accepted,
             Some(_) = connections.join_next() => continue,
         };
-        let Ok((stream, from)) = stream else {
+        let Ok((stream, from)) = accepted else {
             sleep(PAUSE.0).await;
             continue;
         };
+        let Some(permit) = door.admit(from.ip()) else { continue };
         let (shared, tls, peers) = (shared.clone(), tls.clone(), peers.clone());
         connections.spawn(async move {
             let answered = timeout(PATIENCE, answer(&shared, stream, tls, &peers)).await;
@@ -104,6 +105,31 @@ pub(super) async fn accept(
                 }
             }
         });
+    }
+}
+
+/// How many may be in the handshake at once. Strangers have a door of their own, so that they
+/// cannot stand in the members' way.
+struct Door {
+    addresses: BTreeSet<IpAddr>,
+    members: Arc<Semaphore>,
+    strangers: Arc<Semaphore>,
+}
+
+impl Door {
+    fn new(peers: &[Peer]) -> Door {
+        Door {
+            addresses: peers.iter().map(|peer| peer.control.ip()).collect(),
+            members: Arc::new(Semaphore::new(HANDSHAKES.max(2 * peers.len()))),
+            strangers: Arc::new(Semaphore::new(HANDSHAKES)),
+        }
+    }
+
+    /// Room for one from this address; `None` when there is none.
+    fn admit(&self, from: IpAddr) -> Option<OwnedSemaphorePermit> {
+        let known = self.addresses.contains(&from);
+        let room = if known { &self.members } else { &self.strangers };
+        room.clone().try_acquire_owned().ok()
     }
 }
 

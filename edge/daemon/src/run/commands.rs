@@ -22,7 +22,7 @@ impl Daemon {
         match command {
             Command::Status => value(&self.node.status()),
             Command::Sas => value(&self.node.sas(now)),
-            Command::Connections => value(&self.node.connections(now)),
+            Command::Connections => Err(Failure::Refused("answered by the workers".to_owned())),
             Command::Metrics => Ok(Value::String(self.render_metrics())),
             Command::Transfer { vip, to } => self.transfer(now, Vip(vip), &to),
             Command::Rekey(sa) => self.rekey(now, &sa),
@@ -118,7 +118,7 @@ fn failure(error: AdminError) -> Failure {
     }
 }
 
-fn value(view: &impl Serialize) -> Result<Value, Failure> {
+pub(super) fn value(view: &impl Serialize) -> Result<Value, Failure> {
     serde_json::to_value(view).map_err(|error| Failure::Refused(error.to_string()))
 }
 

@@ -6,13 +6,15 @@ use super::metrics::Metrics;
 use super::sockets;
 use super::state::StateDir;
 use crate::admin::events::EventLog;
-use crate::admin::{self, Request, Served};
+use crate::admin::{self, Failure, Request, Served};
 use crate::link::{LinkEvent, Links};
 use sd_notify::NotifyState;
+use serde_json::Value;
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::signal::unix::{Signal, SignalKind, signal};
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, oneshot};
 use tokio::time::{Instant, sleep, sleep_until};
 use vipsec_dataplane::{Clock, Handle, WorkerReport};
 use vipsec_node::Node;
@@ -39,6 +41,8 @@ pub(super) struct Daemon {
     /// The admin API, gone at the end.
     pub(super) api: Served,
     pub(super) inputs: Inputs,
+    /// Who waits for the workers' connections.
+    pub(super) listings: BTreeMap<u64, oneshot::Sender<Result<Value, Failure>>>,
 }
 
 /// Where things happen.
@@ -187,6 +191,12 @@ impl Daemon {
         if let admin::Command::Stop { open } = command {
             let _ = reply.send(Ok(serde_json::json!({ "text": "stopping" })));
             return Some(Stop { open });
+        }
+        if command == admin::Command::Connections {
+            self.listings.retain(|_, reply| !reply.is_closed());
+            self.listings.insert(self.node.handle_list_connections(), reply);
+            self.carry_out();
+            return None;
         }
         let answer = self.execute(now, command);
         self.carry_out();

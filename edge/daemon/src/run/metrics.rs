@@ -86,7 +86,6 @@ fn note_vip(view: &VipView) {
             ("node", target.node.clone()),
         ];
         gauge!("vipsec_target_healthy", &labels).set(flag(target.healthy));
-        gauge!("vipsec_target_connections", &labels).set(figure(target.connections));
     }
 }
 

@@ -1,5 +1,6 @@
 //! What the node wants done is done here; what comes back from it is put in the node's words.
 
+use super::commands::value;
 use super::daemon::Daemon;
 use super::probe::Probe;
 use crate::link::LinkEvent;
@@ -48,6 +49,11 @@ impl Daemon {
                 let probe = Probe { number: probe, address, patience: timeout, mark };
                 probe.begin(self.inputs.probe_results.clone());
             }
+            Output::Connections { query, connections } => {
+                if let Some(reply) = self.listings.remove(&query) {
+                    let _ = reply.send(value(&connections));
+                }
+            }
             Output::Event(event) => self.note(&event),
         }
     }
@@ -69,7 +75,7 @@ impl Daemon {
             tracing::info!(event = kind, "{text}");
         }
         self.metrics.note_event(kind);
-        self.events.note(self.clock.now(), kind, &text);
+        self.events.note(self.clock.now(), kind, &text, event.fields());
     }
 
     fn ask_store(&mut self, request: StoreRequest) {

@@ -48,7 +48,8 @@ pub(super) async fn start(config: Config) -> Result<Daemon, RunError> {
     let (plane, reports) = open_plane(&config, plane_config).await?;
     let inputs = Inputs::new(reports, store_replies, admin, links);
     let metrics = Metrics::new(config.node.workers);
-    Ok(Daemon { node, clock, plane, store, state, events, metrics, mark, api, inputs })
+    let listings = BTreeMap::new();
+    Ok(Daemon { node, clock, plane, store, state, events, metrics, mark, api, inputs, listings })
 }
 
 /// The data plane and what its workers report.
