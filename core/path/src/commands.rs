@@ -214,6 +214,7 @@ impl Path {
     fn remove(&mut self, slot: u32) {
         let Some(sa) = self.sad.remove(slot) else { return };
         self.keepalives.unwatch(&sa.constant.endpoints, slot);
+        self.timers.unwatch_lifetime(slot);
         if let Some(state) = self.vips[sa.vip].as_mut() {
             state.spd.remove(slot, &sa.constant.remote);
         }

@@ -39,6 +39,8 @@ pub(crate) struct Timers {
     pub(crate) heartbeat: Heartbeat,
     /// When the lifetime in seconds of which SA is to be looked at.
     lifetimes: BTreeSet<(Timestamp, u32)>,
+    /// The same by SA, so that one that is gone is not looked at.
+    watched: BTreeMap<u32, Timestamp>,
 }
 
 /// What is sent to the other nodes.
@@ -59,7 +61,16 @@ impl Timers {
 
     /// Looks at the lifetime of an SA at that time.
     pub(crate) fn watch_lifetime(&mut self, at: Timestamp, slot: u32) {
+        self.unwatch_lifetime(slot);
         self.lifetimes.insert((at, slot));
+        self.watched.insert(slot, at);
+    }
+
+    /// An SA is gone: its slot may soon be another's.
+    pub(crate) fn unwatch_lifetime(&mut self, slot: u32) {
+        if let Some(at) = self.watched.remove(&slot) {
+            self.lifetimes.remove(&(at, slot));
+        }
     }
 }
 
@@ -209,11 +220,11 @@ impl Path {
     /// Time-based lifetimes.
     fn lifetimes(&mut self, now: Timestamp) {
         for _ in 0..COUNTERS_MAX {
-            let Some(&(at, slot)) = self.timers.lifetimes.first().filter(|(at, _)| *at <= now)
+            let Some(&(_, slot)) = self.timers.lifetimes.first().filter(|(at, _)| *at <= now)
             else {
                 return;
             };
-            self.timers.lifetimes.remove(&(at, slot));
+            self.timers.unwatch_lifetime(slot);
             let Some(sa) = self.sad.get(slot) else { continue };
             let owner = self.vips[sa.vip].as_ref().is_some_and(|vip| vip.is_owner());
             let next = sa

@@ -209,6 +209,25 @@ fn lifetimes_are_told_by_use_and_by_time_at_the_owner_alone() {
     assert_eq!(expiries(&mut world, "b"), [(second, Expiry::Hard)]);
 }
 
+#[test]
+fn an_sa_that_is_gone_leaves_nothing_to_be_done() {
+    let mut peer = Peer::number(1);
+    peer.child.lifetime.soft = LifetimeLimits { seconds: Some(60), ..LifetimeLimits::default() };
+    peer.child.lifetime.hard = LifetimeLimits { seconds: Some(90), ..LifetimeLimits::default() };
+    peer.child.endpoints.local_nat = true;
+    let mut world = World::owned_by_a();
+    world.pass(Duration::from_secs(10));
+    let idle = world.nodes["a"].workers[0].poll_timeout();
+    world.install(&peer);
+    assert_ne!(world.nodes["a"].workers[0].poll_timeout(), idle);
+    let spi_in = peer.child.inbound.spi;
+    world.command("a", &Command::Remove { vip: vip(), spi_in });
+    assert_eq!(world.nodes["a"].workers[0].poll_timeout(), idle);
+    world.install(&peer);
+    world.command("a", &Command::RemoveVip { vip: vip() });
+    assert_eq!(world.nodes["a"].workers[0].poll_timeout(), idle);
+}
+
 /// Gives bytes to every entrance of a node.
 fn throw(world: &mut World, node: &'static str, bytes: &[u8]) {
     let (now, remote) = (world.now, SocketAddr::from(([198, 51, 100, 1], 4500)));
