@@ -2,6 +2,7 @@
 
 use super::events::EventLog;
 use super::*;
+use std::collections::BTreeMap;
 use std::os::unix::fs::PermissionsExt as _;
 use std::time::Duration;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};

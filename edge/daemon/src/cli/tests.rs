@@ -5,6 +5,7 @@ use crate::admin::events::EventLog;
 use crate::admin::{self, Command as Asked, Failure, Request, SaKind, SaRef};
 use clap::CommandFactory as _;
 use serde_json::{Value, json};
+use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
 use tokio::sync::mpsc;
@@ -20,7 +21,7 @@ fn against(lines: &'static [&'static [&'static str]]) -> Vec<Result<String, Stri
         .build()
         .expect("a runtime");
     let events = Arc::new(EventLog::default());
-    events.note(Timestamp(5), "owned", "192.0.2.10 is ours");
+    events.note(Timestamp(5), "owned", "192.0.2.10 is ours", BTreeMap::new());
     let (sender, requests) = mpsc::channel(8);
     runtime.spawn(answer(requests));
     let entered = runtime.enter();

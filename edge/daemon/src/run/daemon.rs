@@ -18,7 +18,6 @@ use tokio::sync::{mpsc, oneshot};
 use tokio::time::{Instant, sleep, sleep_until};
 use vipsec_dataplane::{Clock, Handle, WorkerReport};
 use vipsec_node::Node;
-use vipsec_path::Report;
 use vipsec_store::{Reply, Store};
 use vipsec_wire::time::Timestamp;
 
@@ -180,9 +179,6 @@ impl Daemon {
 
     fn handle_report(&mut self, now: Timestamp, report: WorkerReport) {
         let WorkerReport { worker, report } = report;
-        if let Report::Drops(counts) = &report {
-            self.metrics.note_drops(worker, counts.clone());
-        }
         self.node.handle_report(now, worker, report);
     }
 

@@ -4,21 +4,18 @@ use super::daemon::Daemon;
 use metrics::{counter, gauge};
 use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle, PrometheusRecorder};
 use vipsec_node::{StatusView, VipView};
-use vipsec_path::DropCounts;
 
 /// The figures of this process.
 pub(super) struct Metrics {
     recorder: PrometheusRecorder,
     handle: PrometheusHandle,
-    /// By worker.
-    drops: Vec<DropCounts>,
 }
 
 impl Metrics {
-    pub(super) fn new(workers: u16) -> Metrics {
+    pub(super) fn new() -> Metrics {
         let recorder = PrometheusBuilder::new().build_recorder();
         let handle = recorder.handle();
-        Metrics { recorder, handle, drops: vec![DropCounts::default(); workers.into()] }
+        Metrics { recorder, handle }
     }
 
     pub(super) fn note_event(&self, kind: &'static str) {
@@ -26,27 +23,16 @@ impl Metrics {
             counter!("vipsec_events_total", "event" => kind).increment(1);
         });
     }
-
-    pub(super) fn note_drops(&mut self, worker: u16, counts: DropCounts) {
-        if let Some(drops) = self.drops.get_mut(usize::from(worker)) {
-            *drops = counts;
-        }
-    }
-
-    fn all_drops(&self) -> DropCounts {
-        let mut all = DropCounts::default();
-        self.drops.iter().for_each(|drops| all.add(drops));
-        all
-    }
 }
 
 impl Daemon {
     /// All figures as text.
     pub(super) fn render_metrics(&self) -> String {
         metrics::with_local_recorder(&self.metrics.recorder, || {
-            note_status(&self.node.status());
-            for (reason, count) in self.metrics.all_drops().iter() {
-                counter!("vipsec_packets_dropped_total", "reason" => reason.name()).absolute(count);
+            let status = self.node.status();
+            note_status(&status);
+            for (reason, count) in status.drops {
+                counter!("vipsec_packets_dropped_total", "reason" => reason).absolute(count);
             }
             for (name, count) in self.plane.counters().iter() {
                 counter!("vipsec_data_plane_total", "what" => name).absolute(count);

@@ -47,7 +47,7 @@ pub(super) async fn start(config: Config) -> Result<Daemon, RunError> {
     let (store, store_replies) = open_store(&config)?.unzip();
     let (plane, reports) = open_plane(&config, plane_config).await?;
     let inputs = Inputs::new(reports, store_replies, admin, links);
-    let metrics = Metrics::new(config.node.workers);
+    let metrics = Metrics::new();
     let listings = BTreeMap::new();
     Ok(Daemon { node, clock, plane, store, state, events, metrics, mark, api, inputs, listings })
 }
