@@ -218,6 +218,19 @@ fn several_peers_may_share_an_identity_when_that_is_wanted() {
 }
 
 #[test]
+fn a_second_connection_to_the_same_peer_is_no_initial_contact() {
+    let mut left = config(Side::Left);
+    left.connections.push(left.connections[0].clone());
+    left.connections[1].name = "d".to_owned();
+    let mut world = up(left, config(Side::Right));
+    let now = world.now;
+    world.left.engine.initiate(now, "d", "net", &mut world.rng).expect("configured");
+    world.run();
+    // The peer replaces the first one, and says so, since nobody has said that it is forgotten.
+    world.check_agreement(1, 1);
+}
+
+#[test]
 fn wrong_key_and_unknown_identity_look_the_same() {
     let mut answers = Vec::new();
     for (key, identity) in [(&b"wrong"[..], "left"), (&b"a shared key"[..], "mallory")] {

@@ -1,6 +1,6 @@
 //! IKE_AUTH as initiator (RFC 7296 sections 1.2, 2.15, 2.19 and 2.21.2).
 
-use crate::config::{AddressRequest, Connection};
+use crate::config::{AddressRequest, Connection, Unique};
 use crate::context::Context;
 use crate::error::Drop;
 use crate::exchange::auth::{
@@ -63,7 +63,7 @@ pub(crate) fn begin(
     let (first, rest) = child::offer_payloads(&offer);
     payloads.push(first);
     payloads.extend(rest);
-    if !cx.tables.sas().any(|sa| sa.about.connection == connection.name) {
+    if connection.unique == Unique::Replace && !is_known(cx, connection, &local, state) {
         payloads.push(notify(NotifyType::INITIAL_CONTACT));
     }
     let mut iv = IvSequence::new(cx.epoch, state.born);
@@ -81,6 +81,22 @@ pub(crate) fn begin(
         offer,
     });
     Some(())
+}
+
+/// Whether there is an IKE SA with the peer, whatever its connection, so that the new one is not
+/// the only one between the identities (RFC 7296 section 2.4).
+fn is_known(
+    cx: &Context<'_>,
+    connection: &Connection,
+    local: &Identity,
+    state: &HalfOpenInitiator,
+) -> bool {
+    if let Some(remote) = &connection.remote_id {
+        return !cx.tables.between(local, remote).is_empty();
+    }
+    let address = state.addresses.remote.ip();
+    let mut ours = cx.tables.sas().filter(|sa| sa.about.local_identity == *local);
+    ours.any(|sa| sa.about.connection == connection.name || sa.addresses.remote.ip() == address)
 }
 
 /// The key with which we prove who we are: that of the peer we expect, or the only one there is.
