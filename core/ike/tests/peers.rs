@@ -7,7 +7,7 @@ use core::time::Duration;
 use vipsec_esp::Mode;
 use vipsec_ike::{
     Activity, AddressRequest, Authentication, CloseReason, Config, Event, IkeProposal, Pool,
-    RemoteAddresses, Selector, Start, Unique,
+    PresharedKey, RemoteAddresses, Selector, Start, Unique,
 };
 use vipsec_wire::ike::{ExchangeType, Group, NotifyType, TrafficSelector};
 use world::{Side, World, config, fixed, fqdn, net};
@@ -228,6 +228,19 @@ fn a_second_connection_to_the_same_peer_is_no_initial_contact() {
     world.run();
     // The peer replaces the first one, and says so, since nobody has said that it is forgotten.
     world.check_agreement(1, 1);
+}
+
+#[test]
+fn the_holder_of_one_key_cannot_be_somebody_else() {
+    let mut left = config(Side::Left);
+    left.connections[0].remote_id = None;
+    let key = PresharedKey { remote: fqdn("somebody"), key: b"a shared key"[..].into() };
+    left.connections[0].authentication = Authentication::Psk(vec![key]);
+    let mut world = up(left, config(Side::Right));
+    world.check_agreement(0, 0);
+    let failed =
+        |e: &Event| matches!(e, Event::Failed { reason: CloseReason::AuthenticationFailed, .. });
+    assert!(world.left.has_event(failed));
 }
 
 #[test]

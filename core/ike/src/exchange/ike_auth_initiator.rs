@@ -239,7 +239,7 @@ fn authenticate(
         initiator: false,
     };
     let wanted = connection.remote_id.as_ref().is_none_or(|wanted| wanted == remote);
-    let key = our_key(connection).ok_or(failed.clone())?;
+    let key = shared_key(connection, remote).ok_or(failed.clone())?;
     let proven = verify_shared_key(&auth.algorithms, &auth.keys, key, octets, proof);
     if wanted && proven { Ok(remote.clone()) } else { Err(failed) }
 }
