@@ -9,7 +9,7 @@ use crate::vip::VipState;
 use core::time::Duration;
 use vipsec_esp::{ChildSa, Endpoints};
 use vipsec_wire::cluster::{CONNECTIONS_MAX, Flow};
-use vipsec_wire::id::{EspSpi, Vip};
+use vipsec_wire::id::{Epoch, EspSpi, Vip};
 use vipsec_wire::ip::Tuple;
 use vipsec_wire::time::Timestamp;
 
@@ -174,7 +174,7 @@ impl Path {
         state: InstallState,
     ) -> Result<(), DropReason> {
         let (vip, spi_in, lifetime) = (sa.vip, sa.inbound.spi, sa.lifetime);
-        let endpoints = sa.endpoints;
+        let (endpoints, born) = (sa.endpoints, sa.born);
         let index = self.find_vip(vip).ok_or(DropReason::UnknownVip)?;
         let slot = match self.sad.find(index, spi_in) {
             Some(slot) => slot,
@@ -192,6 +192,7 @@ impl Path {
                 if here {
                     // The exchange that made it passed the NAT.
                     self.keepalives.watch(now, &endpoints, slot, created.min(now));
+                    self.inherit(now, index, slot, born);
                 }
                 slot
             }
@@ -200,6 +201,16 @@ impl Path {
             self.activate(slot);
         }
         Ok(())
+    }
+
+    /// An SA of a former owner that comes when this node owns already is looked at like the others.
+    fn inherit(&mut self, now: Timestamp, vip: usize, slot: u32, born: Epoch) {
+        let state = self.vips.get(vip).and_then(Option::as_ref);
+        if state.is_some_and(|state| state.is_owner() && born < state.epoch()) {
+            let from = self.timers.inherited.unwrap_or(slot).min(slot);
+            self.timers.inherited = Some(from);
+            self.timers.arm(now, self.config.limits.edge_interval);
+        }
     }
 
     /// Lets an SA send for its selectors, before those that did until now.

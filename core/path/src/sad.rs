@@ -146,7 +146,9 @@ impl Live {
         self.outbound.enter(epoch, 0, at_least, random)
     }
 
-    /// What the next owner needs; `None` when the SA was not used in `epoch`.
+    /// What the next owner needs; `None` when the SA was not used in `epoch`. The window of an SA
+    /// that must be rekeyed first is not exact and says nothing to the next owner, who must not
+    /// accept by it what this one refuses.
     pub(crate) fn image(&self, spi_in: EspSpi, epoch: Epoch) -> Option<SaImage> {
         let (inbound_used, outbound_used) = (self.inbound.is_in(epoch), self.outbound.is_in(epoch));
         if !inbound_used && !outbound_used {
@@ -166,7 +168,9 @@ impl Live {
             },
             block: sent.block,
             sent: usage_image(&sent.usage),
-            window: if inbound_used {
+            window: if self.inbound.is_awaiting_rekey() {
+                None
+            } else if inbound_used {
                 let window = received.window;
                 Some(WindowImage { edge: window.edge, size: window.size, received: window.seen })
             } else {

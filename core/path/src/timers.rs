@@ -7,7 +7,7 @@ use crate::report::{Report, SaCounters};
 use crate::sink::Sink;
 use core::time::Duration;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
-use vipsec_esp::Expiry;
+use vipsec_esp::{Expiry, Replay};
 use vipsec_wire::cluster::CONNECTIONS_MAX;
 use vipsec_wire::fabric::{Header, Kind};
 use vipsec_wire::id::{Epoch, EspSpi, Vip};
@@ -34,7 +34,7 @@ pub(crate) struct Timers {
     /// SAs with traffic since the last report of counters.
     counted: VecDeque<u32>,
     pub(crate) drops_changed: bool,
-    /// Where the report of inherited edges goes on.
+    /// Where the look at inherited SAs goes on.
     pub(crate) inherited: Option<u32>,
     pub(crate) heartbeat: Heartbeat,
     /// When the lifetime in seconds of which SA is to be looked at.
@@ -257,7 +257,7 @@ impl Path {
             self.look_at(now, slot, &mut edges, &mut marks);
             done += 1;
         }
-        self.inherited_edges(budget - done, &mut edges);
+        self.inherited(budget - done, &mut edges);
         for (vip, edges) in edges {
             let told = self.report(Report::Edges { vip, edges });
             self.count(told);
@@ -307,8 +307,9 @@ impl Path {
         self.check_expiry(now, slot);
     }
 
-    /// A new owner streams on what it inherited, a few SAs a tick.
-    fn inherited_edges(&mut self, budget: usize, edges: &mut PerVip<(EspSpi, u64)>) {
+    /// A new owner looks at what it inherited, a few SAs a tick: streams the edges on, and asks for
+    /// the rekey of those that accept nothing without it.
+    fn inherited(&mut self, budget: usize, edges: &mut PerVip<(EspSpi, u64)>) {
         let Some(from) = self.timers.inherited else { return };
         let step = u32::try_from(budget).unwrap_or(u32::MAX);
         let end = from.saturating_add(step).min(self.sad.slots());
@@ -323,6 +324,11 @@ impl Path {
             if edge > live.edge_told {
                 live.edge_told = edge;
                 edges.entry(state.vip).or_default().push((spi_in, edge));
+            }
+            let (epoch, replay) = (state.epoch(), state.replay);
+            let entered = replay == Replay::Strict && live.enter_inbound(epoch, replay).is_ok();
+            if entered && live.inbound.is_awaiting_rekey() {
+                self.tell_expiry(slot, epoch, Expiry::Soft);
             }
         }
         self.timers.inherited = (end < self.sad.slots()).then_some(end);
