@@ -2,8 +2,9 @@
 
 use crate::sealing::RecordError;
 use core::fmt;
+use std::collections::BTreeMap;
 use vipsec_cluster::store::{Key, StoreError};
-use vipsec_wire::id::{EspSpi, NodeName, Vip};
+use vipsec_wire::id::{EspSpi, IkeSaId, NodeName, Vip};
 
 /// Something that people may want to know.
 #[derive(Debug, Clone)]
@@ -23,7 +24,7 @@ pub enum Event {
     /// A worker has no room for a Child SA, or cannot use its keys.
     NotInstalled(Vip, EspSpi),
     /// A new SA goes on although the store has not confirmed it.
-    Unprotected(Vip),
+    Unprotected(Vip, Vec<IkeSaId>),
     /// All SAs of the VIP are in the store again.
     Protected(Vip),
     /// The health of a target has changed.
@@ -52,12 +53,94 @@ impl Event {
             Event::StoreUp => "store-up",
             Event::BadRecord(..) | Event::BadSa(..) => "bad-record",
             Event::NotInstalled(..) => "not-installed",
-            Event::Unprotected(_) => "unprotected",
+            Event::Unprotected(..) => "unprotected",
             Event::Protected(_) => "protected",
             Event::TargetHealth { .. } => "target-health",
             Event::BadMessage(..) => "bad-message",
         }
     }
+}
+
+impl Event {
+    /// What it is about, for programs: `vip`, `node`, `epoch`, `ike` (an IKE SA), `child` (a Child
+    /// SA's inbound SPI), `record`, each where it applies.
+    #[must_use]
+    pub fn fields(&self) -> BTreeMap<&'static str, String> {
+        let mut fields = BTreeMap::new();
+        match self {
+            Event::Cluster(event) => cluster_fields(event, &mut fields),
+            Event::Ike(vip, event) => {
+                fields.insert("vip", vip.to_string());
+                ike_fields(event, &mut fields);
+            }
+            Event::BadRecord(key, _) => {
+                fields.insert("record", key.to_string());
+            }
+            Event::BadSa(vip, _) | Event::Protected(vip) => {
+                fields.insert("vip", vip.to_string());
+            }
+            Event::Unprotected(vip, ids) => {
+                fields.insert("vip", vip.to_string());
+                let ids: Vec<String> = ids.iter().map(ToString::to_string).collect();
+                fields.insert("ike", ids.join(","));
+            }
+            Event::NotInstalled(vip, spi) => {
+                fields.insert("vip", vip.to_string());
+                fields.insert("child", spi.to_string());
+            }
+            Event::TargetHealth { vip, service, node, .. } => {
+                fields.insert("vip", vip.to_string());
+                fields.insert("service", service.clone());
+                fields.insert("node", node.to_string());
+            }
+            Event::BadMessage(node, _) => {
+                fields.insert("node", node.to_string());
+            }
+            Event::StoreDown(_) | Event::StoreUp => {}
+        }
+        fields
+    }
+}
+
+fn cluster_fields(event: &vipsec_cluster::Event, fields: &mut BTreeMap<&'static str, String>) {
+    use vipsec_cluster::Event as E;
+    let (vip, epoch, node) = match event {
+        E::MemberUp { node } | E::MemberSuspected { node } | E::MemberLost { node, .. } => {
+            (None, None, Some(node))
+        }
+        E::Claiming { vip, epoch }
+        | E::ClaimFailed { vip, epoch, .. }
+        | E::Owned { vip, epoch }
+        | E::RecordLost { vip, epoch, .. }
+        | E::StoreEmptied { vip, floor: epoch } => (Some(vip), Some(epoch), None),
+        E::Damped { vip, .. } | E::Refused { vip, .. } => (Some(vip), None, None),
+        E::Deposed { vip, epoch, owner } => (Some(vip), Some(epoch), owner.as_ref()),
+        E::Conflict { vip, epoch, other } => (Some(vip), Some(epoch), Some(other)),
+        E::TransferBegun { vip, to } | E::TransferAborted { vip, to, .. } => {
+            (Some(vip), None, Some(to))
+        }
+        E::TransferDone { vip, to, epoch } => (Some(vip), Some(epoch), Some(to)),
+    };
+    fields.extend(vip.map(|vip| ("vip", vip.to_string())));
+    fields.extend(epoch.map(|epoch| ("epoch", epoch.to_string())));
+    fields.extend(node.map(|node| ("node", node.to_string())));
+}
+
+fn ike_fields(event: &vipsec_ike::Event, fields: &mut BTreeMap<&'static str, String>) {
+    use vipsec_ike::Event as E;
+    let (ike, child) = match event {
+        E::Established { id, .. } | E::Closed { id, .. } | E::Failed { id, .. } => (Some(id), None),
+        E::BadRecord { id, .. } => (Some(id), None),
+        E::IkeRekeyed { new, .. } => (Some(new), None),
+        E::ChildUp { ike, spi_in, .. } | E::ChildClosed { ike, spi_in, .. } => {
+            (Some(ike), Some(spi_in))
+        }
+        E::ChildRekeyed { ike, new, .. } => (Some(ike), Some(new)),
+        E::ChildFailed { ike, .. } => (Some(ike), None),
+        E::CookieMode(_) | E::RetryLater { .. } => (None, None),
+    };
+    fields.extend(ike.map(|id| ("ike", id.to_string())));
+    fields.extend(child.map(|spi| ("child", spi.to_string())));
 }
 
 fn cluster_kind(event: &vipsec_cluster::Event) -> &'static str {
@@ -110,8 +193,9 @@ impl fmt::Display for Event {
             Event::NotInstalled(vip, spi) => {
                 write!(f, "{vip}: Child SA {spi} could not be installed")
             }
-            Event::Unprotected(vip) => {
-                write!(f, "{vip}: a new SA goes on that is not in the store yet")
+            Event::Unprotected(vip, ids) => {
+                let ids: Vec<String> = ids.iter().map(ToString::to_string).collect();
+                write!(f, "{vip}: IKE SA {} goes on and is not in the store yet", ids.join(", "))
             }
             Event::Protected(vip) => write!(f, "{vip}: all SAs are in the store again"),
             Event::TargetHealth { vip, service, node, healthy } => {

@@ -3,7 +3,7 @@
 
 use crate::io::Output;
 use crate::node::Node;
-use crate::vip::{Effect, Installed, Standing};
+use crate::vip::{Effect, Standing};
 use core::net::SocketAddr;
 use vipsec_ike::{Change, Output as Intention, Stored, Ticket};
 use vipsec_path::Command;
@@ -59,25 +59,13 @@ impl Node {
             }
             Intention::Install { after, sa, outbound, replaces: _ } => {
                 let Some(candidate) = self.candidate(vip) else { return };
-                let spi_in = sa.inbound.spi;
-                let state = candidate.install_state(spi_in, outbound);
-                let (family, endpoints) = (sa.ike, sa.endpoints);
-                let installed = Installed { family, outbound, endpoints };
-                candidate.installed.insert(spi_in, installed);
+                let state = candidate.install_state(sa.inbound.spi, outbound);
                 self.effect(vip, after, command(Command::Install(sa, state)));
             }
             Intention::ActivateOutbound { after, spi_in } => {
-                if let Some(installed) =
-                    self.candidate(vip).and_then(|c| c.installed.get_mut(&spi_in))
-                {
-                    installed.outbound = true;
-                }
                 self.effect(vip, after, command(Command::ActivateOutbound { vip, spi_in }));
             }
             Intention::Remove { after, spi_in } => {
-                if let Some(candidate) = self.candidate(vip) {
-                    candidate.uninstall(spi_in);
-                }
                 self.effect(vip, after, command(Command::Remove { vip, spi_in }));
             }
             Intention::Endpoints { ike, endpoints } => self.endpoints(vip, ike, endpoints),
@@ -114,15 +102,22 @@ impl Node {
     fn effect(&mut self, vip: Vip, after: Option<Ticket>, effect: Effect) {
         let Some(candidate) = self.candidate(vip) else { return };
         if let Some(effect) = candidate.held.pass(after, effect) {
-            self.happen(effect);
+            self.happen(vip, effect);
         }
     }
 
-    fn happen(&mut self, effect: Effect) {
-        self.outputs.push_back(match effect {
-            Effect::Transmit { local, remote, message } => Output::Ike { local, remote, message },
-            Effect::Command(command) => Output::Worker { worker: None, command },
-        });
+    fn happen(&mut self, vip: Vip, effect: Effect) {
+        match effect {
+            Effect::Transmit { local, remote, message } => {
+                self.outputs.push_back(Output::Ike { local, remote, message });
+            }
+            Effect::Command(command) => {
+                if let Some(candidate) = self.candidate(vip) {
+                    candidate.note_command(&command);
+                }
+                self.outputs.push_back(Output::Worker { worker: None, command });
+            }
+        }
     }
 
     /// A write of the engine's is settled.
@@ -134,7 +129,7 @@ impl Node {
         let mut repaired = false;
         match how {
             Stored::Unprotected => {
-                candidate.unprotected.insert(ticket, sas);
+                candidate.unprotected.insert(ticket, sas.clone());
             }
             Stored::Confirmed | Stored::Refused => {
                 candidate.tickets.remove(&ticket);
@@ -145,10 +140,10 @@ impl Node {
         let effects = candidate.held.settle(ticket, how);
         candidate.engine.handle_stored(now, ticket, how, random);
         for effect in effects {
-            self.happen(effect);
+            self.happen(vip, effect);
         }
         match how {
-            Stored::Unprotected => self.event(crate::Event::Unprotected(vip)),
+            Stored::Unprotected => self.event(crate::Event::Unprotected(vip, sas)),
             Stored::Confirmed if repaired => self.event(crate::Event::Protected(vip)),
             _ => {}
         }

@@ -63,6 +63,13 @@ pub enum Output {
         /// When to give up.
         timeout: Duration,
     },
+    /// The answer to [`Node::handle_list_connections`](crate::Node::handle_list_connections).
+    Connections {
+        /// The name of the question.
+        query: u64,
+        /// What the workers' tables hold.
+        connections: Vec<crate::ConnectionView>,
+    },
     /// Something that people may want to know.
     Event(crate::Event),
 }

@@ -21,11 +21,13 @@ mod freezing;
 mod health;
 mod held;
 mod io;
+mod listing;
 mod messages;
 mod node;
 mod ownership;
 mod replica;
 mod reports;
+mod sas;
 mod sealing;
 mod sockets;
 mod stopping;
@@ -39,10 +41,9 @@ pub use config::{Config, VipConfig, WhenUnavailable};
 pub use event::Event;
 pub use fabric::{FabricSecrets, SECRET_LENGTH};
 pub use io::{Link, Output, RequestId, StoreReply, StoreRequest};
+pub use listing::ConnectionView;
 pub use node::Node;
+pub use sas::{ChildView, IkeView};
 pub use sealing::RecordError;
 pub use sockets::Socket;
-pub use view::{
-    BackupView, ChildView, ConnectionView, IkeView, MemberView, StatusView, StoreView, TargetView,
-    VipView,
-};
+pub use view::{BackupView, MemberView, StatusView, StoreView, TargetView, VipView};

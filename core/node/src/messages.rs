@@ -26,7 +26,7 @@ impl Node {
             // Links greet each other before they are reported as up.
             Message::Hello(_) => {}
             Message::Ownership(message) => self.cluster.handle_message(now, from, message),
-            Message::Connections(connections) => self.learn_connections(now, from, connections),
+            Message::Connections(connections) => self.learn_connections(from, connections),
             Message::Edges(edges) => self.learn_edges(from, edges),
             Message::HighWater(marks) => self.learn_high_water(from, &marks),
             Message::HalfOpen(mirror) => self.learn_half_open(now, from, mirror),
@@ -45,13 +45,14 @@ impl Node {
         matches!(standing, Some(Standing::Member(_, Some(owner))) if owner == from)
     }
 
-    fn learn_connections(&mut self, now: Timestamp, from: &NodeName, told: Connections) {
-        let Connections { vip, epoch, updates, complete } = told;
+    fn learn_connections(&mut self, from: &NodeName, told: Connections) {
+        let Connections { vip, epoch, mut updates, complete } = told;
         if !self.is_current(vip, epoch) {
             return;
         }
-        if let Some(state) = self.vips.get_mut(&vip) {
-            state.note_connections(now, &updates);
+        // A target speaks for itself alone; the owner and a candidate that mirrors it for all.
+        if !self.is_owner(vip, from) {
+            updates.retain(|update| update.node == *from);
         }
         self.command(Command::Connections { vip, from: from.clone(), updates, complete });
     }
@@ -73,6 +74,12 @@ impl Node {
             marks.entry(mark.vip).or_default().push((mark.spi_in, mark.sequence));
         }
         for (vip, marks) in marks {
+            if let Some(candidate) = self.candidate(vip) {
+                for (spi_in, mark) in &marks {
+                    let known = candidate.high_water.entry(*spi_in).or_default();
+                    *known = (*known).max(*mark);
+                }
+            }
             self.command(Command::HighWater { vip, marks });
         }
     }
@@ -111,7 +118,7 @@ impl Node {
                 Standing::Member(_, owner) => owner.as_ref() == Some(node),
             };
             if asks {
-                self.command(Command::ReportConnections { vip });
+                self.ask_connections(vip);
             }
         }
     }

@@ -28,6 +28,7 @@ pub struct Node {
     pub(crate) vips: BTreeMap<Vip, VipState>,
     pub(crate) linked: BTreeSet<NodeName>,
     pub(crate) stopping: Option<crate::stopping::Stopping>,
+    pub(crate) listings: Vec<crate::listing::Listing>,
     /// What each worker has dropped.
     pub(crate) drops: BTreeMap<u16, DropCounts>,
     pub(crate) store: StoreState,
@@ -87,6 +88,7 @@ impl Node {
             linked: BTreeSet::new(),
             drops: BTreeMap::new(),
             stopping: None,
+            listings: Vec::new(),
             store: StoreState::new(config.store_key),
             workers: config.workers.max(1),
             when_unavailable: config.when_unavailable,

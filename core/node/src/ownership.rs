@@ -183,7 +183,7 @@ impl Node {
     /// Asks the workers for the connections that this node holds itself; their answer goes to the
     /// owner.
     fn report_own_connections(&mut self, vip: Vip) {
-        self.command(Command::ReportConnections { vip });
+        self.ask_connections(vip);
     }
 
     fn member_usable(&mut self, node: &NodeName, usable: bool) {

@@ -38,7 +38,7 @@ impl Node {
             Report::BlockLow { vip, spi_in, wanted } => self.raise_block(now, vip, spi_in, wanted),
             Report::Counters { vip, counters } => self.count(vip, &counters),
             Report::Connections { vip, updates, complete } => {
-                self.tell_connections(now, vip, &updates, complete);
+                self.tell_connections(vip, &updates, complete);
             }
             Report::Heartbeat { from, payload } => match Heartbeat::decode(&payload) {
                 Ok(beat) => self.cluster.handle_heartbeat(now, &from, &beat),
@@ -56,7 +56,10 @@ impl Node {
             Report::Drops(drops) => {
                 self.drops.insert(worker, drops);
             }
-            Report::FabricConfirmed { .. } | Report::ConnectionList { .. } => {}
+            Report::ConnectionList { vip, query, connections } => {
+                self.listed(vip, query, &connections);
+            }
+            Report::FabricConfirmed { .. } => {}
         }
         self.settle(now);
     }
@@ -74,12 +77,13 @@ impl Node {
     }
 
     fn stream_high_water(&mut self, vip: Vip, marks: &[(EspSpi, u64)]) {
-        let marks = marks.iter().map(|(spi_in, sequence)| HighWater {
-            vip,
-            spi_in: *spi_in,
-            sequence: *sequence,
-        });
-        let messages = [Message::HighWater(marks.take(EDGES_MAX).collect())];
+        let mark = |(spi_in, sequence): &(EspSpi, u64)| {
+            let (spi_in, sequence) = (*spi_in, *sequence);
+            HighWater { vip, spi_in, sequence }
+        };
+        let parts = marks.chunks(EDGES_MAX);
+        let messages: Vec<Message> =
+            parts.map(|part| Message::HighWater(part.iter().map(mark).collect())).collect();
         self.send_to_candidates(vip, &messages);
     }
 
@@ -114,15 +118,11 @@ impl Node {
     }
 
     /// An owner mirrors its news to the backups; another node answers its owner.
-    fn tell_connections(
-        &mut self,
-        now: Timestamp,
-        vip: Vip,
-        updates: &[ConnectionUpdate],
-        complete: bool,
-    ) {
+    fn tell_connections(&mut self, vip: Vip, updates: &[ConnectionUpdate], complete: bool) {
         let Some(state) = self.vips.get_mut(&vip) else { return };
-        state.note_connections(now, updates);
+        // A report is complete when every worker has said its part.
+        state.reported += u16::from(complete);
+        let complete = complete && state.reported == self.workers;
         let standing = state.standing.clone();
         let epoch = standing.epoch();
         let messages = connection_messages(vip, epoch, updates, complete);
@@ -135,6 +135,14 @@ impl Node {
             }
             Standing::Member(..) => {}
         }
+    }
+
+    /// Has the workers report their connections, for the owner or, at the owner, for the backups.
+    pub(crate) fn ask_connections(&mut self, vip: Vip) {
+        if let Some(state) = self.vips.get_mut(&vip) {
+            state.reported = 0;
+        }
+        self.command(vipsec_path::Command::ReportConnections { vip });
     }
 
     /// The health of a service on this node has changed.

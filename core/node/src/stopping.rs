@@ -8,6 +8,8 @@ use vipsec_wire::time::Timestamp;
 
 /// Longest wait for the transfers.
 const TRANSFER_LIMIT: Duration = Duration::from_secs(3);
+/// Longest wait for the last writes where there is no backup.
+const WRITE_LIMIT: Duration = Duration::from_millis(500);
 /// How long late packets are still forwarded to whoever owns the VIP now.
 const LINGER: Duration = Duration::from_millis(500);
 
@@ -37,10 +39,10 @@ impl Node {
                 .is_some_and(|to| self.cluster.handle_transfer_request(now, vip, &to).is_ok());
             transferred |= begun;
             if !begun {
-                self.cluster.handle_release(now, vip);
+                self.write_last_edges(now, vip);
             }
         }
-        let give_up = now + TRANSFER_LIMIT;
+        let give_up = now + if transferred { TRANSFER_LIMIT } else { WRITE_LIMIT };
         self.stopping = Some(Stopping { give_up, transferred, free_since: None });
         self.settle(now);
     }
@@ -62,8 +64,8 @@ impl Node {
         }
         let out_of_time = now >= stop.give_up;
         let vips: Vec<Vip> = self.vips.keys().copied().collect();
-        let owned = vips.iter().filter(|vip| self.owned(**vip).is_some()).count();
-        if owned > 0 && !out_of_time {
+        let waits = vips.iter().any(|vip| self.owned(*vip).is_some() && !self.may_go(*vip));
+        if waits && !out_of_time {
             return;
         }
         for vip in vips {
@@ -72,6 +74,27 @@ impl Node {
         if let Some(stop) = &mut self.stopping {
             stop.free_since = Some(now);
         }
+    }
+
+    /// Whether an owned VIP can be given up: it is in no transfer, and all about it is stored.
+    fn may_go(&self, vip: Vip) -> bool {
+        let views = self.cluster.vips();
+        let view = views.iter().find(|view| view.vip == vip);
+        let idle = matches!(
+            view.map(|view| view.role),
+            Some(vipsec_cluster::VipRole::Owner { transfer: None, .. })
+        );
+        let successor = self.cluster.best_standby(vip).is_some();
+        let candidate = self.vips.get(&vip).and_then(|state| state.candidate.as_ref());
+        idle && !successor && candidate.is_some_and(crate::vip::Candidate::is_stored)
+    }
+
+    /// The edges as they stand, so that the next process knows the exact windows.
+    fn write_last_edges(&mut self, now: Timestamp, vip: Vip) {
+        if let Some(candidate) = self.candidate(vip) {
+            candidate.edges.next_write = Some(now);
+        }
+        self.write_edges(now, vip);
     }
 
     pub(crate) fn stop_timeout(&self) -> Option<Timestamp> {

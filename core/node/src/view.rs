@@ -1,15 +1,12 @@
-//! What `status`, `sas` and `connections` show: plain values for tables and JSON.
+//! What `status` shows: plain values for tables and JSON.
 
-use crate::algorithms;
 use crate::node::Node;
-use crate::vip::{Candidate, VipState};
+use crate::vip::VipState;
 use serde::Serialize;
 use std::collections::BTreeMap;
 use vipsec_cluster::{Presence, TransferPhase, VipRole};
-use vipsec_ike::IkeSaView;
 use vipsec_path::DropCounts;
-use vipsec_wire::id::{NodeName, Vip};
-use vipsec_wire::time::Timestamp;
+use vipsec_wire::id::NodeName;
 
 /// One node as it sees itself and its cluster.
 #[derive(Debug, Clone, Serialize)]
@@ -24,7 +21,8 @@ pub struct StatusView {
     pub members: Vec<MemberView>,
     /// The VIPs.
     pub vips: Vec<VipView>,
-    /// Packets that the workers have dropped since the start, by reason.
+    /// Packets that the workers have dropped since the start, and IKE messages without effect, by
+    /// reason.
     pub drops: BTreeMap<&'static str, u64>,
 }
 
@@ -75,8 +73,8 @@ pub struct VipView {
     pub refusal: Option<String>,
     /// What a new owner accepts inbound: `bounded` or `strict`.
     pub replay: &'static str,
-    /// How many packets the busiest inbound SA advanced between the last two streams of edges: about
-    /// so many could be accepted twice by whoever takes over now.
+    /// How many packets of the busiest inbound SA whoever takes over now could accept twice: what one
+    /// stream of edges brings, or, without a backup, what has come since they were stored.
     pub replay_bound_packets: Option<u64>,
     /// Established IKE SAs and Child SAs that this node holds.
     pub ike_sas: usize,
@@ -108,93 +106,6 @@ pub struct TargetView {
     pub weight: u16,
     /// Its checks succeed.
     pub healthy: bool,
-    /// Connections that it holds, as far as this node knows.
-    pub connections: usize,
-}
-
-/// One IKE SA with its Child SAs.
-#[derive(Debug, Clone, Serialize)]
-pub struct IkeView {
-    /// The VIP.
-    pub vip: String,
-    /// Our SPI, its name.
-    pub id: String,
-    /// The configured connection.
-    pub connection: String,
-    /// Who we are to the peer.
-    pub local_identity: String,
-    /// Who the peer is.
-    pub remote_identity: String,
-    /// Where the peer is.
-    pub remote: String,
-    /// The algorithms.
-    pub algorithms: String,
-    /// SPI of the initiator.
-    pub spi_initiator: String,
-    /// SPI of the responder.
-    pub spi_responder: String,
-    /// `initiator` or `responder`.
-    pub role: &'static str,
-    /// Seconds since it was established.
-    pub age_s: u64,
-    /// It is in the store.
-    pub protected: bool,
-    /// Addresses of our pools that the peer has.
-    pub assigned: Vec<String>,
-    /// Its Child SAs.
-    pub children: Vec<ChildView>,
-}
-
-/// One Child SA.
-#[derive(Debug, Clone, Serialize)]
-pub struct ChildView {
-    /// The configured child.
-    pub child: String,
-    /// SPI at which we receive.
-    pub spi_in: String,
-    /// SPI at which the peer receives.
-    pub spi_out: String,
-    /// The algorithms.
-    pub algorithms: String,
-    /// `tunnel` or `transport`.
-    pub mode: &'static str,
-    /// ESP in UDP.
-    pub encapsulated: bool,
-    /// Our side's selectors.
-    pub local: Vec<String>,
-    /// The peer's selectors.
-    pub remote: Vec<String>,
-    /// Seconds since it was made.
-    pub age_s: u64,
-    /// Bytes received and accepted by this node.
-    pub bytes_in: u64,
-    /// Packets received and accepted by this node.
-    pub packets_in: u64,
-    /// Bytes sent by this node.
-    pub bytes_out: u64,
-    /// Packets sent by this node.
-    pub packets_out: u64,
-}
-
-/// One connection of a service.
-#[derive(Debug, Clone, Serialize)]
-pub struct ConnectionView {
-    /// The VIP.
-    pub vip: String,
-    /// `tcp` or `udp`.
-    pub protocol: &'static str,
-    /// Our end.
-    pub local: String,
-    /// The peer's end.
-    pub peer: String,
-    /// `local` (the application is on this node) or `routed`.
-    pub kind: &'static str,
-    /// The node that holds it.
-    pub target: String,
-    /// How far it is.
-    pub state: String,
-    /// Seconds since it began.
-    pub age_s: u64,
 }
 
 impl Node {
@@ -211,26 +122,19 @@ impl Node {
         }
     }
 
-    /// The IKE SAs of all VIPs that this node is a candidate of, owned or followed.
-    #[must_use]
-    pub fn sas(&self, now: Timestamp) -> Vec<IkeView> {
-        let candidates =
-            self.vips.values().filter_map(|vip| Some((vip.vip, vip.candidate.as_ref()?)));
-        candidates.flat_map(|(vip, candidate)| ike_views(vip, candidate, now)).collect()
-    }
-
-    /// The connections that this node knows, as owner, backup or target.
-    #[must_use]
-    pub fn connections(&self, now: Timestamp) -> Vec<ConnectionView> {
-        self.vips.values().flat_map(|vip| self.connection_views(vip, now)).collect()
-    }
-
     fn drop_view(&self) -> BTreeMap<&'static str, u64> {
         let mut all = DropCounts::default();
         for drops in self.drops.values() {
             all.add(drops);
         }
-        all.iter().map(|(reason, count)| (reason.name(), count)).collect()
+        let mut view: BTreeMap<&'static str, u64> =
+            all.iter().map(|(reason, count)| (reason.name(), count)).collect();
+        for candidate in self.vips.values().filter_map(|vip| vip.candidate.as_ref()) {
+            for (reason, count) in candidate.engine.drops().iter() {
+                *view.entry(ike_drop(reason)).or_default() += count;
+            }
+        }
+        view
     }
 
     fn store_view(&self) -> StoreView {
@@ -261,7 +165,10 @@ impl Node {
                 vipsec_path::Replay::Bounded => "bounded",
                 vipsec_path::Replay::Strict => "strict",
             },
-            replay_bound_packets: candidate.map(|candidate| candidate.edges.bound()),
+            replay_bound_packets: candidate.map(|candidate| {
+                let linked = |node: &NodeName| self.linked.contains(node);
+                candidate.edges.bound(self.other_candidates(view.vip).iter().any(linked))
+            }),
             ike_sas: candidate.map_or(0, |candidate| candidate.engine.ike_sa_count()),
             child_sas: candidate.map_or(0, |candidate| candidate.installed.len()),
             targets: state.map(|state| self.target_views(state)).unwrap_or_default(),
@@ -271,14 +178,7 @@ impl Node {
     fn target_views(&self, state: &VipState) -> Vec<TargetView> {
         let mut views = Vec::new();
         for service in &state.config.path.services {
-            let ports = service.first_port..=service.last_port;
             for target in &service.targets {
-                let held = state.connections.values().filter(|(update, _)| {
-                    update.node == target.node
-                        && update.flow.local.ip() == service.address
-                        && update.flow.protocol == service.protocol
-                        && ports.contains(&update.flow.local.port())
-                });
                 let name = (service.name.clone(), target.node.clone());
                 views.push(TargetView {
                     service: service.name.clone(),
@@ -286,30 +186,29 @@ impl Node {
                     weight: target.weight,
                     healthy: !state.unhealthy.contains(&name)
                         && (target.node == self.name || self.linked.contains(&target.node)),
-                    connections: held.count(),
                 });
             }
         }
         views
     }
+}
 
-    fn connection_views(&self, state: &VipState, now: Timestamp) -> Vec<ConnectionView> {
-        let view = |(update, noted): &(vipsec_wire::cluster::ConnectionUpdate, Timestamp)| {
-            ConnectionView {
-                vip: state.vip.to_string(),
-                protocol: match update.flow.protocol {
-                    vipsec_wire::cluster::Protocol::Tcp => "tcp",
-                    vipsec_wire::cluster::Protocol::Udp => "udp",
-                },
-                local: update.flow.local.to_string(),
-                peer: update.flow.peer.to_string(),
-                kind: if update.node == self.name { "local" } else { "routed" },
-                target: update.node.to_string(),
-                state: format!("{:?}", update.state),
-                age_s: u64::from(update.age_s) + now.since(*noted).as_secs(),
-            }
-        };
-        state.connections.values().map(view).collect()
+fn ike_drop(reason: vipsec_ike::Drop) -> &'static str {
+    use vipsec_ike::Drop;
+    match reason {
+        Drop::Malformed => "ike_malformed",
+        Drop::Version => "ike_version",
+        Drop::UnknownSpi => "ike_unknown_spi",
+        Drop::Unauthentic => "ike_unauthentic",
+        Drop::OutOfWindow => "ike_out_of_window",
+        Drop::UnexpectedResponse => "ike_unexpected_response",
+        Drop::UnexpectedExchange => "ike_unexpected_exchange",
+        Drop::HalfOpenFull => "ike_half_open_full",
+        Drop::CookieWanted => "ike_cookie_wanted",
+        Drop::Busy => "ike_busy",
+        Drop::NotOwner => "ike_not_owner",
+        Drop::NoConnection => "ike_no_connection",
+        Drop::UnauthenticatedError => "ike_unauthenticated_error",
     }
 }
 
@@ -349,56 +248,5 @@ fn phase_name(phase: TransferPhase) -> &'static str {
         TransferPhase::Freezing => "freezing",
         TransferPhase::HandedOver => "handed-over",
         TransferPhase::Reclaiming => "reclaiming",
-    }
-}
-
-fn ike_views(vip: Vip, candidate: &Candidate, now: Timestamp) -> Vec<IkeView> {
-    candidate.engine.ike_sas().map(|sa| ike_view(vip, candidate, &sa, now)).collect()
-}
-
-fn ike_view(vip: Vip, candidate: &Candidate, sa: &IkeSaView, now: Timestamp) -> IkeView {
-    let unprotected = candidate.unprotected.values().any(|ids| ids.contains(&sa.id));
-    let children = sa.children.iter().map(|child| child_view(candidate, child, now));
-    IkeView {
-        vip: vip.to_string(),
-        id: sa.id.to_string(),
-        connection: sa.connection.clone(),
-        local_identity: sa.local_identity.to_string(),
-        remote_identity: sa.remote_identity.to_string(),
-        remote: sa.addresses.remote.to_string(),
-        algorithms: algorithms::ike(&sa.algorithms),
-        spi_initiator: format!("{:016x}", sa.spis.initiator),
-        spi_responder: format!("{:016x}", sa.spis.responder),
-        role: if sa.initiator { "initiator" } else { "responder" },
-        age_s: now.since(sa.created).as_secs(),
-        protected: sa.protected && !unprotected,
-        assigned: sa.assigned.iter().map(ToString::to_string).collect(),
-        children: children.collect(),
-    }
-}
-
-fn child_view(candidate: &Candidate, child: &vipsec_ike::ChildView, now: Timestamp) -> ChildView {
-    let sa = &child.sa;
-    let usage = candidate.usage.get(&sa.inbound.spi);
-    let selectors = |list: &[vipsec_wire::ike::TrafficSelector]| {
-        list.iter().map(ToString::to_string).collect::<Vec<_>>()
-    };
-    ChildView {
-        child: sa.child.clone(),
-        spi_in: sa.inbound.spi.to_string(),
-        spi_out: sa.outbound.spi.to_string(),
-        algorithms: algorithms::child(&sa.cipher, sa.esn),
-        mode: match sa.mode {
-            vipsec_esp::Mode::Tunnel => "tunnel",
-            vipsec_esp::Mode::Transport => "transport",
-        },
-        encapsulated: sa.endpoints.encapsulated,
-        local: selectors(&sa.local),
-        remote: selectors(&sa.remote),
-        age_s: now.since(sa.created).as_secs(),
-        bytes_in: usage.map_or(0, |u| u.in_bytes),
-        packets_in: usage.map_or(0, |u| u.in_packets),
-        bytes_out: usage.map_or(0, |u| u.out_bytes),
-        packets_out: usage.map_or(0, |u| u.out_packets),
     }
 }

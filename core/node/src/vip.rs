@@ -12,14 +12,10 @@ use vipsec_cluster::How;
 use vipsec_cluster::store::{Key, Revision};
 use vipsec_ike::{Endpoints, Engine, Ticket};
 use vipsec_path::{Command, InstallState, SaCounters};
-use vipsec_wire::cluster::{ConnectionUpdate, Flow};
 use vipsec_wire::handover::Handover;
 use vipsec_wire::id::{Epoch, EspSpi, IkeSaId, NodeName, Vip};
 use vipsec_wire::record::v1::EpochRecord;
 use vipsec_wire::time::Timestamp;
-
-/// Most connections that are kept for `connections`; the workers' tables are what counts.
-const CONNECTIONS_MAX: usize = 1 << 20;
 
 /// What this node is to the VIP.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -53,9 +49,10 @@ pub(crate) struct VipState {
     pub(crate) config: VipConfig,
     pub(crate) standing: Standing,
     pub(crate) checks: Checks,
+    /// Workers that have answered the last request for a report of connections in full.
+    pub(crate) reported: u16,
     /// Health as the targets have said it.
     pub(crate) unhealthy: BTreeSet<(String, NodeName)>,
-    pub(crate) connections: BTreeMap<Flow, (ConnectionUpdate, Timestamp)>,
     pub(crate) candidate: Option<Candidate>,
 }
 
@@ -77,6 +74,8 @@ pub(crate) struct Candidate {
     pub(crate) installed: BTreeMap<EspSpi, Installed>,
     /// Blocks of sequence numbers, as the store has them.
     pub(crate) blocks: BTreeMap<EspSpi, u32>,
+    /// Highest outbound numbers beyond the blocks, as the owner has announced them.
+    pub(crate) high_water: BTreeMap<EspSpi, u64>,
     pub(crate) usage: BTreeMap<EspSpi, SaCounters>,
     pub(crate) edges: EdgeBook,
     /// Tickets whose new SA goes on without the store.
@@ -114,29 +113,41 @@ pub(crate) struct EdgeBook {
     pub(crate) edges: BTreeMap<EspSpi, u64>,
     pub(crate) changed: bool,
     pub(crate) next_write: Option<Timestamp>,
-    /// The greatest advance of one SA between two streams, in packets.
-    advance: u64,
+    /// The greatest advance of one SA in the last stream, in packets.
+    streamed: u64,
+    /// The greatest advance of one SA since the edges were written last, in packets.
+    unwritten: BTreeMap<EspSpi, u64>,
 }
 
 impl EdgeBook {
     /// Raises edges.
     pub(crate) fn raise(&mut self, edges: &[(EspSpi, u64)]) {
-        let mut advance = 0;
+        let mut streamed = 0;
         for (spi, edge) in edges {
             let known = self.edges.entry(*spi).or_insert(*edge);
             if *edge > *known {
-                advance = advance.max(*edge - *known);
+                let advance = *edge - *known;
+                streamed = streamed.max(advance);
+                *self.unwritten.entry(*spi).or_default() += advance;
                 *known = *edge;
             }
             self.changed = true;
         }
-        self.advance = advance;
+        self.streamed = streamed;
     }
 
-    /// What the busiest SA has advanced between the last two streams: about as many packets could
-    /// be accepted twice after a takeover now.
-    pub(crate) fn bound(&self) -> u64 {
-        self.advance
+    /// The edges are on their way into the store.
+    fn stored(&mut self) {
+        self.unwritten.clear();
+    }
+
+    /// How many packets of the busiest SA the next owner could accept twice: with a backup, what one
+    /// stream brings; without one, what has come since the edges were written.
+    pub(crate) fn bound(&self, with_backup: bool) -> u64 {
+        if with_backup {
+            return self.streamed;
+        }
+        self.unwritten.values().copied().max().unwrap_or(0)
     }
 }
 
@@ -147,24 +158,10 @@ impl VipState {
             vip: config.vip,
             checks: Checks::new(node, &config.path.services),
             standing: Standing::Member(Epoch(0), None),
+            reported: 0,
             unhealthy: BTreeSet::new(),
-            connections: BTreeMap::new(),
             candidate,
             config,
-        }
-    }
-
-    /// Takes note of connections, for people.
-    pub(crate) fn note_connections(&mut self, now: Timestamp, updates: &[ConnectionUpdate]) {
-        use vipsec_wire::cluster::ConnectionState::Gone;
-        for update in updates {
-            if update.state == Gone {
-                self.connections.remove(&update.flow);
-            } else if self.connections.len() < CONNECTIONS_MAX
-                || self.connections.contains_key(&update.flow)
-            {
-                self.connections.insert(update.flow, (update.clone(), now));
-            }
         }
     }
 }
@@ -182,6 +179,7 @@ impl Candidate {
             freezing: None,
             installed: BTreeMap::new(),
             blocks: BTreeMap::new(),
+            high_water: BTreeMap::new(),
             usage: BTreeMap::new(),
             edges: EdgeBook::default(),
             unprotected: BTreeMap::new(),
@@ -189,17 +187,45 @@ impl Candidate {
         }
     }
 
+    /// The edges of the SAs that there are; others' are forgotten here.
+    pub(crate) fn packed_edges(&mut self) -> Vec<(EspSpi, u64)> {
+        let installed = &self.installed;
+        self.edges.edges.retain(|spi, _| installed.contains_key(spi));
+        self.edges.stored();
+        self.edges.edges.iter().map(|(spi, edge)| (*spi, *edge)).collect()
+    }
+
     /// What is known of the movable state of an SA that is to be installed.
     pub(crate) fn install_state(&self, spi_in: EspSpi, outbound: bool) -> InstallState {
         let edge = self.edges.edges.get(&spi_in).copied().unwrap_or(0);
         let block = self.blocks.get(&spi_in).copied().unwrap_or(0);
-        InstallState { outbound, block, edge, ..InstallState::default() }
+        let high_water = self.high_water.get(&spi_in).copied().unwrap_or(0);
+        InstallState { outbound, block, edge, high_water }
+    }
+
+    /// Keeps in mind what the workers have been told of their Child SAs.
+    pub(crate) fn note_command(&mut self, command: &Command) {
+        match command {
+            Command::Install(sa, state) => {
+                let (family, endpoints) = (sa.ike, sa.endpoints);
+                let installed = Installed { family, outbound: state.outbound, endpoints };
+                self.installed.insert(sa.inbound.spi, installed);
+            }
+            Command::ActivateOutbound { spi_in, .. } => {
+                if let Some(installed) = self.installed.get_mut(spi_in) {
+                    installed.outbound = true;
+                }
+            }
+            Command::Remove { spi_in, .. } => self.uninstall(*spi_in),
+            _ => {}
+        }
     }
 
     /// Forgets all about a Child SA.
     pub(crate) fn uninstall(&mut self, spi_in: EspSpi) {
         self.installed.remove(&spi_in);
         self.blocks.remove(&spi_in);
+        self.high_water.remove(&spi_in);
         self.usage.remove(&spi_in);
         self.edges.edges.remove(&spi_in);
     }

@@ -26,8 +26,8 @@ pub(crate) enum Waiter {
     Ticket { ticket: Ticket, new_sa: bool },
     /// The worker of an SA whose block was raised.
     Block { spi_in: EspSpi, block: u32 },
-    /// Nobody.
-    None,
+    /// Nobody: the packed edges, of which only the last matter.
+    Edges,
 }
 
 #[derive(Debug)]
@@ -85,11 +85,30 @@ impl Writer {
         operations: Vec<Operation>,
         waiter: Waiter,
     ) -> Option<Done> {
-        if self.fence.is_none() || self.queue.len() >= QUEUE_MAX {
+        if self.fence.is_none() {
+            return Some(Done::Refused(waiter));
+        }
+        if let Some(waiting) = self.superseded(waiter) {
+            waiting.operations = operations;
+            waiting.waiter = waiter;
+            return None;
+        }
+        if self.queue.len() >= QUEUE_MAX {
             return Some(Done::Refused(waiter));
         }
         self.queue.push_back(Write { operations, waiter, queued: now, overdue: false });
         None
+    }
+
+    /// A write that still waits and says less than one with this waiter: counters of the data path,
+    /// whose last value is all that matters. So a store that is gone does not fill the queue.
+    fn superseded(&mut self, waiter: Waiter) -> Option<&mut Write> {
+        let same = |waiting: &Waiter| match (waiting, waiter) {
+            (Waiter::Edges, Waiter::Edges) => true,
+            (Waiter::Block { spi_in: old, .. }, Waiter::Block { spi_in: new, .. }) => *old == new,
+            _ => false,
+        };
+        self.queue.iter_mut().skip(self.in_flight).find(|write| same(&write.waiter))
     }
 
     /// The next transaction, if none is under way and something waits.
@@ -277,13 +296,29 @@ mod tests {
     }
 
     #[test]
+    fn counters_of_the_data_path_do_not_pile_up_while_the_store_is_gone() {
+        let mut writer = owned();
+        let block = |block| Waiter::Block { spi_in: EspSpi(300), block };
+        for round in 0..100 {
+            assert_eq!(writer.push(T0, put("edges", round), Waiter::Edges), None);
+            assert_eq!(writer.push(T0, put("block", round), block(round.into())), None);
+        }
+        assert_eq!(writer.waiting(), (2, 0));
+        writer.poll_transaction(T0).unwrap();
+        writer.push(T0, put("edges", 100), Waiter::Edges);
+        assert_eq!(writer.waiting(), (3, 0), "what is under way stays as it is");
+        let done = writer.handle_outcome(&Outcome::Committed(Revision(8)));
+        assert_eq!(done, vec![Done::Confirmed(Waiter::Edges), Done::Confirmed(block(99))]);
+    }
+
+    #[test]
     fn losing_the_epoch_refuses_all_that_waits() {
         let mut writer = owned();
         writer.push(T0, put("x", 1), ticket(1, false));
         writer.poll_transaction(T0).unwrap();
-        writer.push(T0, put("y", 1), Waiter::None);
+        writer.push(T0, put("y", 1), Waiter::Edges);
         let done = writer.handle_outcome(&Outcome::Refused { failed: vec![] });
-        assert_eq!(done, vec![Done::Refused(ticket(1, false)), Done::Refused(Waiter::None)]);
+        assert_eq!(done, vec![Done::Refused(ticket(1, false)), Done::Refused(Waiter::Edges)]);
         assert_eq!(writer.poll_transaction(T0), None);
     }
 }

@@ -69,6 +69,10 @@ impl Node {
     /// Queues the raise of a block of sequence numbers.
     pub(crate) fn raise_block(&mut self, now: Timestamp, vip: Vip, spi_in: EspSpi, block: u32) {
         let Some(epoch) = self.owned(vip) else { return };
+        // The worker's wish may cross the removal of its SA.
+        if !self.candidate(vip).is_some_and(|c| c.installed.contains_key(&spi_in)) {
+            return;
+        }
         let record = v1::ChildMutable { block };
         let operations = self.put(Key::child_state(vip, spi_in), epoch, &record);
         if let Some(candidate) = self.candidate(vip) {
@@ -88,11 +92,11 @@ impl Node {
         if !core::mem::take(&mut candidate.edges.changed) || candidate.freezing.is_some() {
             return;
         }
-        let edges = candidate.edges.edges.iter().map(|(spi, edge)| (*spi, *edge)).collect();
+        let edges = candidate.packed_edges();
         let operations = self.put(Key::edges(vip), epoch, &v1::Edges { epoch, edges });
         if let Some(candidate) = self.candidate(vip) {
             // A refusal needs no answer: the next second brings the next edges.
-            let _ = candidate.writer.push(now, operations, Waiter::None);
+            let _ = candidate.writer.push(now, operations, Waiter::Edges);
         }
     }
 
@@ -146,7 +150,8 @@ impl Node {
             Done::Confirmed(Waiter::Block { spi_in, block }) => {
                 self.command(Command::ConfirmBlock { vip, spi_in, block });
             }
-            Done::Confirmed(Waiter::None) | Done::Refused(Waiter::Block { .. } | Waiter::None) => {}
+            Done::Confirmed(Waiter::Edges)
+            | Done::Refused(Waiter::Block { .. } | Waiter::Edges) => {}
         }
     }
 }
