@@ -181,7 +181,7 @@ impl Plan {
                 jitter: Duration::from_millis(3),
                 watch: Duration::from_millis(10),
             },
-            skew: Duration::from_secs(3600),
+            skew: Duration::from_millis(50),
             steps: Vec::new(),
             sabotage: None,
         }

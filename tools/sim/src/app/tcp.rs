@@ -75,6 +75,14 @@ impl Tcp {
         matches!(self.state, State::Over | State::Broken)
     }
 
+    /// What the kernel's table shows of it: both ends, and whether the other side has closed.
+    /// `None` unless it is established.
+    #[must_use]
+    pub fn socket(&self) -> Option<(SocketAddr, SocketAddr, bool)> {
+        let established = self.state == State::Established;
+        established.then_some((self.ends.0, self.ends.1, self.closed_by_peer))
+    }
+
     fn name(&self) -> Connection {
         Connection { protocol: Protocol::Tcp, client: self.ends.0, server: self.ends.1 }
     }

@@ -2,6 +2,7 @@
 
 use super::{Checker, Complaint};
 use crate::host::HostId;
+use crate::network::Wire;
 use crate::observation::{Connection, Observation};
 use std::collections::BTreeMap;
 use vipsec_wire::cluster::Protocol;
@@ -11,6 +12,8 @@ use vipsec_wire::time::Timestamp;
 #[derive(Default)]
 pub(super) struct Affinity {
     targets: BTreeMap<Connection, HostId>,
+    /// Nodes may not reach each other.
+    divided: bool,
 }
 
 impl Affinity {
@@ -27,11 +30,20 @@ impl Affinity {
         }
     }
 
-    /// The memory of a process is gone. What is known of datagrams stands nowhere else.
+    /// The memory of a process is gone. Who gets datagrams stands nowhere else but in those of the
+    /// target and of the other candidates, if these can be asked.
     fn died(&mut self, host: HostId) {
+        let divided = self.divided;
         self.targets.retain(|connection, target| {
-            connection.protocol == Protocol::Tcp || *target != host
+            connection.protocol == Protocol::Tcp || (*target != host && !divided)
         });
+    }
+
+    fn divide(&mut self, divided: bool) {
+        self.divided = divided;
+        if divided {
+            self.targets.retain(|connection, _| connection.protocol == Protocol::Tcp);
+        }
     }
 }
 
@@ -46,6 +58,10 @@ impl Checker for Affinity {
             Observation::Reset(connection) => Err(format!("{connection} was reset")),
             Observation::Died(actor) => {
                 self.died(actor.host);
+                Ok(())
+            }
+            Observation::Lossy(Wire::Fabric, lossy) => {
+                self.divide(*lossy);
                 Ok(())
             }
             _ => Ok(()),

@@ -12,8 +12,9 @@ use vipsec_wire::time::Timestamp;
 enum Stage {
     /// It claims, and has made so many writes since.
     Claiming(u32),
-    /// It owns; nothing has been sealed yet. The first packet that came, and the writes since.
-    Waiting(Option<u64>, u32),
+    /// It owns; nothing that reached it since then has been sealed. The writes so far, and how many
+    /// they were when each packet came.
+    Waiting(u32, BTreeMap<u64, u32>),
     /// Traffic flows.
     Flowing,
 }
@@ -25,7 +26,7 @@ pub(super) struct Writes(BTreeMap<Actor, Stage>);
 impl Writes {
     fn committed(&mut self, by: Actor) {
         match self.0.get_mut(&by) {
-            Some(Stage::Claiming(writes) | Stage::Waiting(Some(_), writes)) => *writes += 1,
+            Some(Stage::Claiming(writes) | Stage::Waiting(writes, _)) => *writes += 1,
             _ => {}
         }
     }
@@ -33,19 +34,25 @@ impl Writes {
     fn owns(&mut self, by: Actor) -> Complaint {
         let Some(Stage::Claiming(writes)) = self.0.get(&by) else { return Ok(()) };
         let writes = *writes;
-        self.0.insert(by, Stage::Waiting(None, 0));
+        self.0.insert(by, Stage::Waiting(0, BTreeMap::new()));
         match writes {
             1 => Ok(()),
             other => Err(format!("{by} made {other} writes between claim and ownership")),
         }
     }
 
-    fn sealed(&mut self, by: Actor) -> Complaint {
-        let Some(Stage::Waiting(first, writes)) = self.0.get(&by) else { return Ok(()) };
-        let waited = first.is_some() && *writes > 0;
-        let what = format!("{by} made {writes} more writes before it sealed its first packet");
-        self.0.insert(by, Stage::Flowing);
-        if waited { Err(what) } else { Ok(()) }
+    fn sealed(&mut self, serial: u64) -> Complaint {
+        for (by, stage) in &mut self.0 {
+            let Stage::Waiting(now, reached) = stage else { continue };
+            let Some(then) = reached.get(&serial) else { continue };
+            let writes = *now - then;
+            *stage = Stage::Flowing;
+            if writes > 0 {
+                let what = format!("{by} made {writes} writes before it sealed its first packet");
+                return Err(what);
+            }
+        }
+        Ok(())
     }
 }
 
@@ -62,11 +69,11 @@ impl Checker for Writes {
             Observation::Committed { by, .. } => self.committed(*by),
             Observation::Role { by, owner: true, .. } => return self.owns(*by),
             Observation::InnerReached(by, serial) => {
-                if let Some(Stage::Waiting(first @ None, _)) = self.0.get_mut(by) {
-                    *first = Some(*serial);
+                if let Some(Stage::Waiting(writes, reached)) = self.0.get_mut(by) {
+                    reached.insert(*serial, *writes);
                 }
             }
-            Observation::EspSent(by, ..) => return self.sealed(*by),
+            Observation::Wrapped(serial, _) => return self.sealed(*serial),
             _ => {}
         }
         Ok(())

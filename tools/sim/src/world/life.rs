@@ -6,7 +6,9 @@ use crate::event::{Event, Input};
 use crate::host::HostId;
 use crate::observation::{Actor, Observation};
 use crate::process::Process;
+use crate::app::tcp::Tcp;
 use core::time::Duration;
+use vipsec_node::Socket;
 
 /// What a process that wakes takes at most until a queue of its is looked into.
 const AWAKENING: Duration = Duration::from_millis(2);
@@ -23,6 +25,9 @@ impl World {
         if host.process.is_some() || id == HostId::protected() {
             return;
         }
+        let sockets = host.apps.accepted.values().filter_map(Tcp::socket);
+        let sockets: Vec<Socket> =
+            sockets.map(|(local, peer, closed)| Socket { local, peer, closed_by_peer: closed }).collect();
         self.processes += 1;
         let actor = Actor { host: id, process: self.processes };
         let clock = host.clock(self.now);
@@ -35,6 +40,7 @@ impl World {
         let mut process = Box::new(Process::new(actor, node, paths));
         self.note(Observation::Started(actor));
         process.node.handle_start(clock);
+        process.node.handle_sockets(clock, &sockets);
         self.drain(clock, &mut process);
         if let Some(host) = self.hosts.get_mut(&id) {
             host.process = Some(process);

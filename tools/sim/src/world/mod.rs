@@ -113,6 +113,7 @@ impl World {
             plan,
         };
         world.populate(&mut random);
+        world.note_wires();
         world
     }
 
