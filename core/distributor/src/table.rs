@@ -321,7 +321,8 @@ impl Table {
         }
         let key = entry.key;
         let slot = if let Some(slot) = self.free.pop() {
-            self.slots[slot as usize] = entry;
+            let queued = self.slots[slot as usize].queued;
+            self.slots[slot as usize] = Entry { queued, ..entry };
             slot
         } else {
             self.slots.push(entry);
@@ -333,8 +334,8 @@ impl Table {
 
     fn release(&mut self, slot: u32) {
         let entry = &mut self.slots[slot as usize];
+        // A queued slot stays in the queue, for whatever connection gets it next.
         entry.used = false;
-        entry.queued = false;
         self.index.remove(&entry.key);
         if self.mirroring && self.gone.len() < GONE_MAX {
             self.gone.push_back((entry.key, entry.node));

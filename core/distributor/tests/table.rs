@@ -226,3 +226,24 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn a_place_is_queued_once_however_often_it_changes_hands() {
+    let mut table = table(1);
+    table.begin_generation(true);
+    for port in 0..10 {
+        table.insert(START, &tcp(port), 0, begin(ACK), false).expect("room");
+        table.remove(&tcp(port));
+    }
+    table.insert(START, &tcp(10), 0, begin(ACK), false).expect("room");
+    let mut told = Vec::new();
+    table.take_news(11, |news| {
+        told.push(match news {
+            News::Changed(entry) => (entry.flow().peer.port(), true),
+            News::Gone(flow, _) => (flow.peer.port(), false),
+        });
+    });
+    let expected = (0..10).map(|port| (port, false)).chain([(10, true)]);
+    assert_eq!(told, expected.collect::<Vec<_>>());
+    assert!(!table.has_news(), "no trace of those that are gone");
+}
