@@ -248,6 +248,9 @@ impl Path {
     fn tick(&mut self, now: Timestamp) {
         self.timers.tick = None;
         self.timers.last_tick = now;
+        if !self.has_room() {
+            return self.timers.arm(now, self.config.limits.edge_interval);
+        }
         let budget = self.config.limits.edges;
         let (mut edges, mut marks) = (PerVip::new(), PerVip::new());
         let mut done = 0;
@@ -265,18 +268,35 @@ impl Path {
         for (vip, marks) in marks {
             self.reports.push_back(Report::HighWater { vip, marks });
         }
-        let mut more = !self.timers.dirty.is_empty() || self.timers.inherited.is_some();
-        for state in self.vips.iter_mut().flatten() {
-            let updates = state.distributor.take_news(now, CONNECTIONS_MAX);
-            if !updates.is_empty() {
-                let vip = state.vip;
-                self.reports.push_back(Report::Connections { vip, updates, complete: false });
+        let news = self.news(now);
+        if news || !self.timers.dirty.is_empty() || self.timers.inherited.is_some() {
+            self.timers.arm(now, self.config.limits.edge_interval);
+        }
+    }
+
+    /// News of connections for the backups; those that find no room wait in the table, where a
+    /// later change of the same connection takes the place of an earlier one. Returns whether there
+    /// are more.
+    fn news(&mut self, now: Timestamp) -> bool {
+        let mut more = false;
+        for index in 0..self.vips.len() {
+            let room = self.has_room();
+            let Some(state) = self.vips[index].as_mut() else { continue };
+            if room {
+                let updates = state.distributor.take_news(now, CONNECTIONS_MAX);
+                if !updates.is_empty() {
+                    let vip = state.vip;
+                    self.reports.push_back(Report::Connections { vip, updates, complete: false });
+                }
             }
             more |= state.distributor.table().has_news();
         }
-        if more {
-            self.timers.arm(now, self.config.limits.edge_interval);
-        }
+        more
+    }
+
+    /// Whether the node keeps up with the reports. What can wait, waits while it does not.
+    fn has_room(&self) -> bool {
+        self.reports.len() < self.config.limits.reports
     }
 
     /// One SA that has had traffic.
@@ -337,6 +357,10 @@ impl Path {
     /// About once a second: counters and drops.
     fn long_tick(&mut self, now: Timestamp) {
         self.timers.long_tick = None;
+        if !self.has_room() {
+            self.timers.long_tick = Some(now + self.config.limits.counter_interval);
+            return;
+        }
         let mut reports = PerVip::new();
         for _ in 0..COUNTERS_MAX {
             let Some(slot) = self.timers.counted.pop_front() else { break };
