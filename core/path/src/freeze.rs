@@ -1,6 +1,6 @@
 //! Packets of a VIP that wait for an owner: during a transfer at the frozen one, and at its
-//! successor when they arrive a moment before the successor knows that it is the owner. Bounded in
-//! packets and bytes; first in, first out.
+//! successor, after a transfer or the owner's death, when they arrive a moment before the successor
+//! knows that it is the owner. Bounded in packets and bytes; first in, first out.
 
 use crate::config::Limits;
 use core::net::SocketAddr;

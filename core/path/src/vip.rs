@@ -138,13 +138,14 @@ impl VipState {
         Some(was != (is_owner, self.epoch))
     }
 
-    /// For a packet from outside.
+    /// For a packet from outside. It comes to a node that does not own when the node is about to,
+    /// and was announced a moment before its workers were told.
     pub(crate) fn gate_outer(&self, now: Timestamp) -> Gate {
         match (self.is_owner, self.frozen, self.owner) {
             (true, true, _) => Gate::Hold,
             (true, false, _) => Gate::Open(self.epoch),
             (false, _, Some(owner)) if now < self.late_until => Gate::Forward(owner),
-            (false, ..) => Gate::Refuse(DropReason::NotOwner),
+            (false, ..) => Gate::Hold,
         }
     }
 

@@ -4,6 +4,7 @@
 mod world;
 
 use core::net::IpAddr;
+use core::time::Duration;
 use vipsec_esp::Mode;
 use vipsec_path::{Command, DropReason, Report, Route};
 use vipsec_wire::ike::traffic_selector::TrafficSelector;
@@ -294,7 +295,8 @@ fn ike_goes_to_the_node_and_keepalives_to_nobody() {
     world.with("b", 0, |path, out| {
         path.handle_udp(now, local, remote, 0, &mut b"to a standby".to_vec(), out);
     });
-    assert_eq!(world.drops("b", DropReason::NotOwner), 1);
+    world.pass(Duration::from_secs(1));
+    assert_eq!(world.drops("b", DropReason::FreezeExpired), 1);
 }
 
 #[test]

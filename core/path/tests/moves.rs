@@ -144,7 +144,31 @@ fn a_former_owner_forwards_for_some_seconds_and_nothing_is_forwarded_twice() {
     assert_eq!(world.drops("b", DropReason::Hops), 1);
     world.pass(Duration::from_secs(6));
     world.send("a", &mut peer, &packet);
-    assert_eq!(world.drops("a", DropReason::NotOwner), 1);
+    assert_eq!(world.fabric.len(), 0);
+    world.pass(Duration::from_secs(1));
+    assert_eq!(world.drops("a", DropReason::FreezeExpired), 1);
+}
+
+#[test]
+fn what_comes_from_outside_a_moment_before_a_takeover_waits_for_it() {
+    let mut peer = Peer::number(1);
+    let limits = Limits { freeze_packets: 2, ..Limits::default() };
+    let mut world = World::new(1, &limits);
+    world.install(&peer);
+    let packet = udp(socket(CLIENT), socket("10.3.0.5:9"), b"in");
+    // Nobody has owned yet, and the switches know us from before our restart.
+    world.send("a", &mut peer, &packet);
+    world.pass(Duration::from_millis(900));
+    world.own("a", 1);
+    assert_eq!(world.kernel("a").len(), 1);
+    // The owner dies, and the switches hear of its successor before the worker does.
+    for _ in 0..3 {
+        world.send("b", &mut peer, &packet);
+    }
+    assert_eq!(world.kernel("b").len(), 0);
+    world.own("b", 2);
+    assert_eq!(world.kernel("b").len(), 2);
+    assert_eq!(world.all_drops(), [("b", DropReason::FreezeFull, 1)]);
 }
 
 #[test]
