@@ -77,12 +77,13 @@ impl VipState {
         timers.into_iter().flatten().min()
     }
 
-    /// This VIP in the heartbeat.
+    /// This VIP in the heartbeat. Who has given it up does not name itself as its owner.
     pub(crate) fn said(&self, scene: &Scene<'_>) -> VipStanding {
+        let left = self.given_up && self.owner.as_ref() == Some(&scene.config.node);
         VipStanding {
             vip: self.vip(),
             epoch: self.floor,
-            owner: self.owner.clone(),
+            owner: self.owner.clone().filter(|_| !left),
             standing: self.standing(scene),
         }
     }

@@ -420,9 +420,12 @@ impl VipState {
             if owning && current {
                 self.owner_process = Some(process);
                 self.given_up = false;
-            } else if current || self.owner_process.is_some_and(|owner| process > owner) {
+            } else if (current && said.owner.as_ref() != Some(from))
+                || self.owner_process.is_some_and(|owner| process > owner)
+            {
                 // It says so itself, or it is a later process than the owner. (What the owner had
-                // said before it became the owner is only late.)
+                // said before it became the owner is only late; and one that names itself has seen
+                // its own claim in the store before the answer to it.)
                 self.given_up = true;
             }
         }

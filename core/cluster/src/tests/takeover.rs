@@ -346,6 +346,28 @@ fn a_claim_that_others_see_before_its_answer_comes_is_a_claim() {
 }
 
 #[test]
+fn a_claimant_that_sees_its_own_claim_first_has_not_given_it_up() {
+    let mut world = claiming();
+    let said = VipStanding {
+        vip: vip(),
+        epoch: Epoch(2),
+        owner: Some(name("b")),
+        standing: Standing::Ready,
+    };
+    let known = world.processes[&name("b")].beat.clone().expect("it was set");
+    let beat = Heartbeat {
+        incarnation: known.incarnation,
+        version: known.version,
+        vips: vec![said],
+        ..Heartbeat::default()
+    };
+    world.act(&name("c"), |cluster, now| cluster.handle_heartbeat(now, &name("b"), &beat));
+    world.run(ms(500));
+    assert_eq!(world.owner(), Some(name("b")));
+    assert_eq!(world.epoch(), 2);
+}
+
+#[test]
 fn a_claim_that_wins_after_this_node_has_left_is_passed_on() {
     let mut world = claiming();
     world.act(&name("b"), |cluster, now| cluster.handle_release(now, vip()));
