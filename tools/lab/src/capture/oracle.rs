@@ -1,9 +1,10 @@
 //! The judge of a capture: nothing in clear where only ESP belongs, no (key, IV) pair and no
 //! sequence number twice, no sequence number of a later owner below one of an earlier owner.
 //!
-//! A security association is known here by its destination and SPI, which stands for its key as
-//! long as it lives. The explicit IV of AES-GCM crosses the wire in clear (RFC 4106, section 3),
-//! so no key is needed to see one that repeats.
+//! A Child SA is known here by its destination and SPI, a direction of an IKE SA by both SPIs and
+//! who initiated it; these stand for their keys as long as they live. The explicit IV of AES-GCM
+//! crosses the wire in clear (RFC 4106, section 3; RFC 5282, section 3.1), so no key is needed to
+//! see one that repeats.
 
 use std::collections::{HashMap, HashSet};
 use std::net::IpAddr;
@@ -12,6 +13,15 @@ use super::packet::{Frame, Payload, esp};
 
 /// How many findings of a kind are described; the others are only counted.
 const DESCRIBED: usize = 5;
+/// A packet that stays behind by more than this has not been overtaken on the wire: it belongs to
+/// somebody who does not know what was sent before. No receiver's window reaches further.
+const OVERTAKEN_MAX: u32 = 1024;
+/// The same in time, microseconds.
+const OVERTAKEN_FOR_US: u64 = 20_000;
+/// Exchange type of IKE_SA_INIT (RFC 7296, section 3.1).
+const IKE_SA_INIT: u8 = 34;
+/// Type of the Encrypted payload (RFC 7296, section 3.2).
+const ENCRYPTED: u8 = 46;
 
 /// What is to be judged, and what may be on this wire.
 #[derive(Debug, Clone)]
@@ -71,11 +81,14 @@ pub struct Verdict {
     pub frames: u64,
     /// ESP packets among them.
     pub esp: u64,
+    /// Encrypted IKE messages among them, retransmissions included.
+    pub ike: u64,
     /// Packets in clear that belong into a tunnel.
     pub clear: Findings,
     /// (key, IV) pairs or sequence numbers that were used twice.
     pub repeated: Findings,
-    /// Sequence numbers of a later sender below one of an earlier sender of the same SA.
+    /// Sequence numbers of a later sender below one of an earlier sender of the same SA, or of the
+    /// same sender further behind than packets overtake each other.
     pub backwards: Findings,
     /// Packets of one sender that overtook each other on the wire; no fault.
     pub reordered: u64,
@@ -92,6 +105,7 @@ impl Verdict {
     pub fn merge(&mut self, other: Self) {
         self.frames += other.frames;
         self.esp += other.esp;
+        self.ike += other.ike;
         self.reordered += other.reordered;
         self.clear.merge(other.clear);
         self.repeated.merge(other.repeated);
@@ -126,9 +140,10 @@ impl Findings {
     }
 }
 
-/// What is known of one security association.
+/// What is known of one Child SA.
 struct Association {
     highest: u32,
+    highest_at_us: u64,
     highest_sender: [u8; 6],
     sequences: HashSet<u32>,
     ivs: HashSet<[u8; 8]>,
@@ -139,6 +154,7 @@ struct Association {
 pub fn judge(rules: &Rules, frames: impl Iterator<Item = Frame>) -> Verdict {
     let mut verdict = Verdict::default();
     let mut associations = HashMap::new();
+    let mut exchanges = HashMap::new();
     for frame in frames {
         verdict.frames += 1;
         if is_in_clear(rules, &frame) {
@@ -150,8 +166,31 @@ pub fn judge(rules: &Rules, frames: impl Iterator<Item = Frame>) -> Verdict {
             let association = association.or_insert_with(|| Association::new(frame.sender));
             association.check(&frame, (spi, sequence, iv), &mut verdict);
         }
+        if let Payload::Ike { message } = &frame.payload
+            && let Some((key, iv)) = ike_key_and_iv(message)
+        {
+            verdict.ike += 1;
+            // The same message again is a retransmission, and no second use of its IV.
+            let first = exchanges.entry((key, iv)).or_insert_with(|| message.clone());
+            if first != message {
+                let told = || format!("IKE SA {:02x?}: IV {iv:02x?} again", &message[..16]);
+                verdict.repeated.add(frame.at_us, told);
+            }
+        }
     }
     verdict
+}
+
+/// SPIs and direction of an encrypted IKE message, and its explicit IV.
+fn ike_key_and_iv(message: &[u8]) -> Option<(([u8; 16], bool), [u8; 8])> {
+    let (next_payload, exchange, flags) = (message.get(16)?, message.get(18)?, message.get(19)?);
+    if *exchange == IKE_SA_INIT || *next_payload != ENCRYPTED {
+        return None;
+    }
+    let spis = message.get(..16)?.try_into().ok()?;
+    let from_initiator = flags & 0x08 != 0;
+    // A header of 28 bytes, then the payload's own of 4.
+    Some(((spis, from_initiator), message.get(32..40)?.try_into().ok()?))
 }
 
 /// ESP as such, and the datagrams of the fabric.
@@ -171,14 +210,20 @@ fn is_in_clear(rules: &Rules, frame: &Frame) -> bool {
         |prefixes: &[Prefix]| ends.iter().any(|end| prefixes.iter().any(|p| p.contains(*end)));
     match &frame.payload {
         Payload::Arp { .. } | Payload::NeighbourDiscovery { .. } => false,
-        Payload::Esp { .. } | Payload::Ike | Payload::Keepalive => touches(&rules.tunnelled),
+        Payload::Esp { .. } | Payload::Ike { .. } | Payload::Keepalive => touches(&rules.tunnelled),
         _ => touches(&rules.tunnelled) || touches(&rules.service),
     }
 }
 
 impl Association {
     fn new(sender: [u8; 6]) -> Self {
-        Self { highest: 0, highest_sender: sender, sequences: HashSet::new(), ivs: HashSet::new() }
+        Self {
+            highest: 0,
+            highest_at_us: 0,
+            highest_sender: sender,
+            sequences: HashSet::new(),
+            ivs: HashSet::new(),
+        }
     }
 
     fn check(
@@ -195,15 +240,24 @@ impl Association {
         };
         if !self.ivs.insert(iv) || !self.sequences.insert(sequence) {
             verdict.repeated.add(frame.at_us, told);
-        } else if sequence < self.highest && frame.sender != self.highest_sender {
+        } else if sequence < self.highest && !self.was_overtaken(frame, sequence) {
             verdict.backwards.add(frame.at_us, told);
         } else if sequence < self.highest {
             verdict.reordered += 1;
         }
         if sequence > self.highest {
             self.highest = sequence;
+            self.highest_at_us = frame.at_us;
             self.highest_sender = frame.sender;
         }
+    }
+
+    /// Whether a packet below the highest may have been sent before it. A process that was started
+    /// again is another owner with the same hardware address.
+    fn was_overtaken(&self, frame: &Frame, sequence: u32) -> bool {
+        frame.sender == self.highest_sender
+            && self.highest - sequence <= OVERTAKEN_MAX
+            && frame.at_us <= self.highest_at_us + OVERTAKEN_FOR_US
     }
 }
 
@@ -228,6 +282,19 @@ mod tests {
             destination: [192, 0, 2, 1].into(),
             payload,
         }
+    }
+
+    fn sealed_at(at_us: u64, sequence: u32, iv: u8) -> Frame {
+        Frame { at_us, ..sealed(1, sequence, iv) }
+    }
+
+    /// An encrypted IKE message: exchange type, flags, the IV, the first byte behind it.
+    fn ike(exchange: u8, flags: u8, iv: u8, sealed: u8) -> Frame {
+        let mut message = vec![1; 16];
+        message.extend([46, 0x20, exchange, flags, 0, 0, 0, 1, 0, 0, 0, 60, 0, 0, 0, 32]);
+        message.extend([iv; 8]);
+        message.extend([sealed; 24]);
+        frame(1, [192, 0, 2, 10], Payload::Ike { message })
     }
 
     fn sealed(sender: u8, sequence: u32, iv: u8) -> Frame {
@@ -261,6 +328,25 @@ mod tests {
         let verdict = judge(&rules(), vec![sealed(1, 9, 1), sealed(1, 8, 2)].into_iter());
         assert!(verdict.is_clean());
         assert_eq!(verdict.reordered, 1);
+    }
+
+    #[test]
+    fn a_restarted_owner_below_itself_is_found() {
+        assert_eq!(faults(vec![sealed(1, 5_000, 1), sealed(1, 3_000, 2)]), (0, 0, 1));
+        assert_eq!(faults(vec![sealed_at(0, 9, 1), sealed_at(900_000, 5, 2)]), (0, 0, 1));
+        assert_eq!(faults(vec![sealed_at(0, 9, 1), sealed_at(15_000, 5, 2)]), (0, 0, 0));
+    }
+
+    #[test]
+    fn an_ike_iv_under_two_messages_is_found_and_a_retransmission_is_not() {
+        let (auth, info) = (35, 37);
+        let same = vec![ike(auth, 8, 1, 1), ike(auth, 8, 1, 1), ike(info, 8, 2, 1)];
+        assert_eq!(judge(&rules(), same.clone().into_iter()).ike, 3);
+        assert_eq!(faults(same), (0, 0, 0));
+        assert_eq!(faults(vec![ike(auth, 8, 1, 1), ike(info, 8, 1, 2)]), (0, 1, 0));
+        // The two directions have keys of their own, and IKE_SA_INIT has none.
+        assert_eq!(faults(vec![ike(info, 8, 1, 1), ike(info, 0x20, 1, 2)]), (0, 0, 0));
+        assert_eq!(faults(vec![ike(34, 8, 1, 1), ike(34, 8, 1, 2)]), (0, 0, 0));
     }
 
     #[test]

@@ -45,7 +45,10 @@ pub enum Payload {
         port: Option<u16>,
     },
     /// IKE on port 500, or on 4500 behind the non-ESP marker.
-    Ike,
+    Ike {
+        /// The message, from the SPI of the initiator on, as far as it was captured.
+        message: Vec<u8>,
+    },
     /// The one-byte NAT keep-alive of RFC 3948.
     Keepalive,
     /// ICMP with its type and code.
@@ -158,8 +161,11 @@ fn transport(protocol: u8, body: &[u8]) -> Option<Payload> {
 
 fn udp(from: u16, to: u16, data: &[u8]) -> Payload {
     let encapsulated = from == 4500 || to == 4500;
-    if from == 500 || to == 500 || (encapsulated && data.starts_with(&[0; 4])) {
-        return Payload::Ike;
+    if encapsulated && let Some(message) = data.strip_prefix(&[0; 4]) {
+        return Payload::Ike { message: message.to_vec() };
+    }
+    if from == 500 || to == 500 {
+        return Payload::Ike { message: data.to_vec() };
     }
     if encapsulated && data.starts_with(&[0xFF]) && !data.starts_with(&[0xFF; 4]) {
         return Payload::Keepalive;
@@ -210,7 +216,7 @@ mod tests {
         let esp = [0, 0, 0, 9, 0, 0, 0, 3, 1, 2, 3, 4, 5, 6, 7, 8, 99];
         let iv = [1, 2, 3, 4, 5, 6, 7, 8];
         assert_eq!(decode(&esp), Payload::Esp { spi: 9, sequence: 3, iv, port: Some(4500) });
-        assert_eq!(decode(&[0; 30]), Payload::Ike);
+        assert_eq!(decode(&[0; 30]), Payload::Ike { message: vec![0; 26] });
         assert_eq!(decode(&[0xFF]), Payload::Keepalive);
     }
 
