@@ -46,6 +46,8 @@ impl World {
                 self.later(Duration::from_micros(300), process, Input::Probe(probe, serves));
             }
             Output::Event(event) => self.said(process.actor, &event),
+            // Nobody asks here.
+            Output::Connections { .. } => {}
         }
     }
 
@@ -111,7 +113,7 @@ impl World {
                 }
                 other => (*vip, Said::Other(format!("{other:?}"))),
             },
-            vipsec_node::Event::Unprotected(vip) => (*vip, Said::Unprotected),
+            vipsec_node::Event::Unprotected(vip, _) => (*vip, Said::Unprotected),
             vipsec_node::Event::Protected(vip) => (*vip, Said::Protected),
             other => (own, Said::Other(other.to_string())),
         };
