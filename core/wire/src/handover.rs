@@ -9,7 +9,7 @@ use crate::time::Timestamp;
 use serde::{Deserialize, Serialize};
 
 /// First byte of the encoding; raised when the layout changes.
-const VERSION: u8 = 1;
+const VERSION: u8 = 2;
 
 /// The replay window of an inbound SA (RFC 4303 section 3.4.3), exact.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -51,13 +51,36 @@ pub struct SaImage {
     pub received: UsageImage,
 }
 
+impl SaImage {
+    /// Bytes that it adds to a hand-over.
+    #[must_use]
+    pub fn encoded_length(&self) -> usize {
+        length(self)
+    }
+}
+
+impl ConnectionUpdate {
+    /// Bytes that it adds to a hand-over.
+    #[must_use]
+    pub fn encoded_length(&self) -> usize {
+        length(self)
+    }
+}
+
+fn length(value: &impl Serialize) -> usize {
+    postcard::experimental::serialized_size(value).expect("plain values have a size")
+}
+
 /// One VIP. The parts of several workers are merged by appending.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Handover {
-    /// SAs that had traffic in the old owner's epoch.
+    /// SAs that had traffic in the old owner's epoch; for one that is left out the transfer is a
+    /// takeover.
     pub sas: Vec<SaImage>,
-    /// All live connections.
+    /// Live connections.
     pub connections: Vec<ConnectionUpdate>,
+    /// Not all connections are in it: the successor must ask the targets, as in a takeover.
+    pub partial: bool,
 }
 
 impl Handover {
@@ -65,6 +88,7 @@ impl Handover {
     pub fn merge(&mut self, part: Handover) {
         self.sas.extend(part.sas);
         self.connections.extend(part.connections);
+        self.partial |= part.partial;
     }
 
     /// The bytes for the successor.
@@ -109,6 +133,7 @@ mod tests {
                 received: UsageImage { packets: 9, bytes: 900, last: Some(Timestamp(5)) },
             }],
             connections: Vec::new(),
+            partial: false,
         };
         let bytes = handover.encode();
         assert_eq!(Handover::decode(&bytes), Ok(handover));
@@ -119,5 +144,24 @@ mod tests {
             Handover::decode(&[9, 0, 0]),
             Err(ParseError::Version { version: 9, .. })
         ));
+    }
+
+    #[test]
+    fn the_lengths_of_the_parts_add_up_and_one_partial_part_makes_the_whole_partial() {
+        let sa = SaImage {
+            spi_in: EspSpi(0x1_0000),
+            next_sequence: Some(u64::MAX),
+            block: 9,
+            sent: UsageImage { packets: 1, bytes: 1 << 40, last: None },
+            window: Some(WindowImage { edge: 1 << 33, size: 1024, received: vec![u64::MAX; 16] }),
+            received: UsageImage::default(),
+        };
+        let length = sa.encoded_length();
+        let part = Handover { sas: vec![sa.clone()], connections: Vec::new(), partial: true };
+        let mut whole = Handover { sas: vec![sa], ..Handover::default() };
+        let alone = whole.encode().len();
+        whole.merge(part);
+        assert_eq!(whole.encode().len(), alone + length);
+        assert!(whole.partial);
     }
 }

@@ -1,3 +1,5 @@
+//! Tests of this module's types: round trips, cuts, and bytes written by hand.
+
 use super::checksum::{Sum, checksum, update};
 use super::tcp::Flags;
 use super::*;

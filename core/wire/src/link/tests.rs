@@ -1,3 +1,5 @@
+//! Tests of this module's types: round trips, cuts, and bytes written by hand.
+
 use super::arp::Operation;
 use super::ethernet::Header;
 use super::*;

@@ -1,3 +1,5 @@
+//! Tests of this module's types: round trips, cuts, and bytes written by hand.
+
 use super::*;
 use crate::id::{Epoch, EspSpi, NodeName};
 
