@@ -26,6 +26,9 @@ pub struct Limits {
     pub freeze_packets: usize,
     /// Bytes kept during a transfer, for each VIP.
     pub freeze_bytes: usize,
+    /// Bytes of what is handed over in a transfer, all workers together: a message between nodes
+    /// holds 4 MiB.
+    pub handover_bytes: usize,
     /// How long a packet for an owner-to-be is kept.
     pub early: Duration,
     /// Packets of unknown connections kept, for each VIP.
@@ -68,6 +71,7 @@ impl Default for Limits {
         Limits {
             freeze_packets: 8192,
             freeze_bytes: 16 << 20,
+            handover_bytes: 3 << 20,
             early: Duration::from_secs(1),
             waiting_packets: 1024,
             waiting_bytes: 2 << 20,

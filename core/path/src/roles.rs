@@ -7,10 +7,14 @@ use crate::freeze::{HeldKind, HeldPacket};
 use crate::path::Path;
 use crate::report::Report;
 use crate::sink::Sink;
+use vipsec_esp::Replay;
 use vipsec_wire::fabric::{Header, Kind};
 use vipsec_wire::handover::Handover;
 use vipsec_wire::id::{Epoch, NodeName, Vip};
 use vipsec_wire::time::Timestamp;
+
+/// Bytes of a hand-over that are neither SA nor connection, at most.
+const HANDOVER_FRAME: usize = 16;
 
 impl Path {
     pub(crate) fn set_role(
@@ -52,13 +56,53 @@ impl Path {
             return Ok(());
         }
         state.frozen = true;
-        let epoch = state.epoch();
-        let connections = state.distributor.connections(now, false).collect();
-        let sas = self.sad.iter().filter(|(_, sa)| sa.vip == index);
-        let sas = sas.filter_map(|(_, sa)| sa.live.as_ref()?.image(sa.spi(), epoch)).collect();
-        let handover = Box::new(Handover { sas, connections });
-        self.reports.push_back(Report::Frozen { vip, handover });
+        let mut handover = Handover::default();
+        let workers = usize::from(self.config.workers.max(1));
+        let whole = self.config.limits.handover_bytes.saturating_sub(HANDOVER_FRAME);
+        let mut room = whole / workers;
+        self.hand_over_sas(index, &mut room, &mut handover);
+        for connection in self.vip(index)?.distributor.connections(now, false) {
+            let Some(left) = room.checked_sub(connection.encoded_length()) else {
+                handover.partial = true;
+                break;
+            };
+            room = left;
+            handover.connections.push(connection);
+        }
+        self.reports.push_back(Report::Frozen { vip, handover: Box::new(handover) });
         Ok(())
+    }
+
+    /// The SAs of a VIP that had traffic, as many as there is room for. Of the others the backups
+    /// learn what they would before a takeover.
+    fn hand_over_sas(&mut self, index: usize, room: &mut usize, handover: &mut Handover) {
+        let Some(state) = self.vips.get(index).and_then(Option::as_ref) else { return };
+        let (vip, epoch, replay) = (state.vip, state.epoch(), state.replay);
+        let (mut edges, mut marks) = (Vec::new(), Vec::new());
+        for slot in 0..self.sad.slots() {
+            let Some(sa) = self.sad.get_mut(slot).filter(|sa| sa.vip == index) else { continue };
+            let spi_in = sa.spi();
+            let Some(live) = sa.live.as_deref_mut() else { continue };
+            if replay == Replay::Strict {
+                // An SA of this epoch without traffic has an exact window, too: an empty one.
+                // Without it the successor would have it rekeyed.
+                let _ = live.enter_inbound(epoch, replay);
+            }
+            let Some(image) = live.image(spi_in, epoch) else { continue };
+            if let Some(left) = room.checked_sub(image.encoded_length()) {
+                *room = left;
+                handover.sas.push(image);
+            } else {
+                edges.push((spi_in, live.edge()));
+                marks.extend(live.outbound.high_water().map(|mark| (spi_in, mark)));
+            }
+        }
+        let size = self.config.limits.edges.max(1);
+        let edges = edges.chunks(size).map(|edges| Report::Edges { vip, edges: edges.to_vec() });
+        self.reports.extend(edges);
+        let marks =
+            marks.chunks(size).map(|marks| Report::HighWater { vip, marks: marks.to_vec() });
+        self.reports.extend(marks);
     }
 
     pub(crate) fn thaw(
@@ -91,7 +135,7 @@ impl Path {
         if epoch <= state.epoch() {
             return Err(DropReason::LowerEpoch);
         }
-        state.handed = Some(epoch);
+        state.handed = (!handover.partial).then_some(epoch);
         for image in handover.sas {
             if let Some(live) = self.sad.live_mut(index, image.spi_in) {
                 live.take_over(epoch, image);

@@ -47,7 +47,7 @@ pub(crate) struct VipState {
     pub(crate) spd: Spd,
     pub(crate) distributor: Distributor,
     pub(crate) fragments: Fragments,
-    /// The epoch for which a hand-over has been taken in.
+    /// The epoch for which a hand-over of all connections has been taken in.
     pub(crate) handed: Option<Epoch>,
 }
 
