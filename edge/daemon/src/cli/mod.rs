@@ -170,6 +170,14 @@ pub enum CliError {
     Output(#[from] io::Error),
 }
 
+impl CliError {
+    /// Whether it only says that whoever read our output has had enough.
+    #[must_use]
+    pub fn is_end_of_reading(&self) -> bool {
+        matches!(self, CliError::Output(error) if error.kind() == io::ErrorKind::BrokenPipe)
+    }
+}
+
 impl Cli {
     /// Carries the command out; what it has to say goes to `out`.
     ///
