@@ -199,7 +199,9 @@ impl Distributor {
                     return Answer::Pass;
                 }
             }
-            Some(entry) if segment.resets() || !entry.state.is_over() => {
+            // Only a new connection takes the place of another target's that is over: a late
+            // answer must not draw the last segments of that one away.
+            Some(entry) if !(segment.opens() && entry.state.is_over()) => {
                 return Answer::WrongTarget;
             }
             Some(_) => {}

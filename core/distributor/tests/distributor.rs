@@ -115,6 +115,8 @@ fn only_the_holder_answers() {
     assert_eq!(d.answer(NOW, &flow, Segment::Tcp(ACK), 2), Answer::WrongTarget);
     assert_eq!(d.answer(NOW, &flow, Segment::Tcp(RST), 2), Answer::WrongTarget);
     assert_eq!(d.answer(NOW, &flow, Segment::Tcp(RST), 1), Answer::Pass);
+    let late = Segment::Tcp(SYN | ACK);
+    assert_eq!(d.answer(NOW, &flow, late, 2), Answer::WrongTarget, "over, but nothing begins");
     assert_eq!(d.answer(NOW, &flow, Segment::Tcp(SYN), 2), Answer::Pass, "over, and begun anew");
     assert_eq!(d.holder(&flow), Some(2));
     assert!(!all(&d)[0].opened_by_target, "the address is a service");
