@@ -158,7 +158,11 @@ pub enum Observation {
         connection: Connection,
         /// It may begin a connection.
         opens: bool,
+        /// The control bits of a segment.
+        flags: u8,
     },
+    /// A connection came to its good end, at the side that opened it.
+    Finished(Connection),
     /// A connection that was open was reset.
     Reset(Connection),
     /// A transaction was committed.
@@ -261,8 +265,8 @@ impl fmt::Display for Observation {
             }
             Observation::Told(by, _, epoch) => write!(f, "{by} was told of epoch {epoch}"),
             Observation::Said(by, _, said) => write!(f, "{by} says {said:?}"),
-            Observation::Served { at, connection, opens } => {
-                write!(f, "{at} serves {connection}{}", if *opens { " (opening)" } else { "" })
+            Observation::Served { at, connection, flags, .. } => {
+                write!(f, "{at} serves {connection} (flags {flags:02x})")
             }
             Observation::Reset(connection) => write!(f, "{connection} was reset"),
             Observation::Committed { by, records, .. } => {

@@ -93,7 +93,7 @@ impl Apps {
         let service = self.udp_services.contains(&packet.destination);
         if service {
             let connection = packet.connection(Protocol::Udp);
-            reaction.seen.push(Observation::Served { at, connection, opens: true });
+            reaction.seen.push(Observation::Served { at, connection, opens: true, flags: 0 });
         }
         if service || self.echo == Some(packet.destination.port()) {
             let answer = (packet.destination, packet.source);
@@ -117,7 +117,8 @@ impl Apps {
         let connection = packet.connection(Protocol::Tcp);
         if self.tcp_services.contains(&packet.destination) {
             let opens = header.flags.is_open();
-            reaction.seen.push(Observation::Served { at, connection, opens });
+            let flags = header.flags.0;
+            reaction.seen.push(Observation::Served { at, connection, opens, flags });
             if opens && self.accepted.get(&connection).is_none_or(Tcp::is_over) {
                 self.accepted.insert(connection, Tcp::accept(now, packet, header));
             }

@@ -123,6 +123,9 @@ impl Tcp {
         self.send_new(now, serials, reaction);
         if self.closing && self.closed_by_peer && self.unacknowledged == self.end {
             self.state = State::Over;
+            if !echo {
+                reaction.seen.push(Observation::Finished(self.name()));
+            }
         }
     }
 

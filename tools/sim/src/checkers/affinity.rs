@@ -3,8 +3,8 @@
 use super::{Checker, Complaint};
 use crate::host::HostId;
 use crate::network::Wire;
-use crate::observation::{Connection, Observation};
-use std::collections::BTreeMap;
+use crate::observation::{Connection, Observation, Said};
+use std::collections::{BTreeMap, BTreeSet};
 use vipsec_wire::cluster::Protocol;
 use vipsec_wire::time::Timestamp;
 
@@ -12,6 +12,8 @@ use vipsec_wire::time::Timestamp;
 #[derive(Default)]
 pub(super) struct Affinity {
     targets: BTreeMap<Connection, HostId>,
+    /// Their last segments may go anywhere.
+    finished: BTreeSet<Connection>,
     /// Nodes may not reach each other.
     divided: bool,
 }
@@ -19,7 +21,7 @@ pub(super) struct Affinity {
 impl Affinity {
     fn served(&mut self, at: HostId, connection: &Connection, opens: bool) -> Complaint {
         // A SYN that is repeated may go elsewhere until the handshake is done.
-        if connection.protocol == Protocol::Tcp && opens {
+        if (connection.protocol == Protocol::Tcp && opens) || self.finished.contains(connection) {
             return Ok(());
         }
         match self.targets.insert(*connection, at) {
@@ -54,7 +56,16 @@ impl Checker for Affinity {
 
     fn note(&mut self, _now: Timestamp, seen: &Observation) -> Complaint {
         match seen {
-            Observation::Served { at, connection, opens } => self.served(*at, connection, *opens),
+            Observation::Served { at, connection, opens, .. } => self.served(*at, connection, *opens),
+            // A peer that begins anew may have got the inner address of another.
+            Observation::Said(by, _, Said::Established(_)) if by.host.is_node() => {
+                self.targets.clear();
+                Ok(())
+            }
+            Observation::Finished(connection) => {
+                self.finished.insert(*connection);
+                Ok(())
+            }
             Observation::Reset(connection) => Err(format!("{connection} was reset")),
             Observation::Died(actor) => {
                 self.died(actor.host);
