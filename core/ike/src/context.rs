@@ -4,9 +4,8 @@
 use crate::config::{Config, Connection};
 use crate::error::{Drop, DropCounts};
 use crate::ledger::Transaction;
-use crate::output::{Change, CloseReason, Event, Output};
+use crate::output::{CloseReason, Event, Output};
 use crate::sa::IkeSa;
-use crate::snapshot;
 use crate::tables::Tables;
 use core::net::SocketAddr;
 use core::time::Duration;
@@ -106,13 +105,9 @@ impl<'a> Context<'a> {
             self.end_child(&mut sa, link.spi, tx);
         }
         self.end_undecided(&sa, &reason, tx);
-        let constant = snapshot::constant(self.config.vip, &sa.about);
-        tx.end(&sa, Change::IkeConstant(Box::new(constant)));
         self.tables.forget(&sa);
-        tx.events.push(Event::Closed {
-            id: sa.id(),
-            connection: sa.about.connection.clone(),
-            reason,
-        });
+        let (id, connection) = (sa.id(), sa.about.connection.clone());
+        tx.end(sa);
+        tx.events.push(Event::Closed { id, connection, reason });
     }
 }

@@ -24,6 +24,7 @@ pub(crate) struct Transaction {
     pub(crate) new_sa: bool,
     /// The answer with which an SA ends.
     pub(crate) last_words: Option<Grave>,
+    ended: Vec<Box<IkeSa>>,
 }
 
 impl Transaction {
@@ -52,12 +53,13 @@ impl Transaction {
         self.touch(sa.id());
     }
 
-    /// An IKE SA ends. Its Child SAs are to be removed apart.
-    pub(crate) fn end(&mut self, sa: &IkeSa, constant: Change) {
-        self.begin(sa);
-        self.undo.push(constant);
+    /// An IKE SA ends. Its Child SAs are to be removed apart. It is kept itself, not only what is
+    /// stored of it: should it live on, its IVs have to go on where they stopped.
+    pub(crate) fn end(&mut self, sa: Box<IkeSa>) {
+        self.begin(&sa);
         self.touched.remove(&sa.id());
         self.changes.push(Change::IkeGone(sa.id()));
+        self.ended.push(sa);
     }
 
     /// A new Child SA.
@@ -94,7 +96,7 @@ impl Transaction {
         let mut undo = self.undo;
         undo.reverse();
         let (sas, events, last_words) = (self.begun, self.events, self.last_words);
-        let pending = Pending { undo, sas, events, last_words };
+        let pending = Pending { undo, ended: self.ended, sas, events, last_words };
         (effects, pending)
     }
 }
@@ -112,10 +114,11 @@ fn held(mut output: Output, ticket: Option<Ticket>) -> Output {
 }
 
 /// A write that is not confirmed.
-#[derive(Debug)]
 pub(crate) struct Pending {
     /// What to apply, in this order, if it is refused.
     pub(crate) undo: Vec<Change>,
+    /// The SAs that end with it, to be put back before that.
+    pub(crate) ended: Vec<Box<IkeSa>>,
     /// The SAs that wait for it.
     pub(crate) sas: BTreeSet<IkeSaId>,
     /// What to say once it is done.
@@ -128,7 +131,7 @@ pub(crate) struct Pending {
 const UNPROTECTED: usize = 65_536;
 
 /// All writes under way.
-#[derive(Debug, Default)]
+#[derive(Default)]
 pub(crate) struct Ledger {
     last: u64,
     pending: BTreeMap<Ticket, Pending>,

@@ -202,6 +202,11 @@ impl IkeSa {
         self.live.iv = iv;
     }
 
+    /// Where the IVs of the keys stand.
+    pub(crate) fn iv(&self) -> Option<IvSequence> {
+        self.live.iv
+    }
+
     /// Keeps a datagram until the store has answered; `false` when there are too many.
     pub(crate) fn defer(&mut self, datagram: Datagram) -> bool {
         let room = self.live.deferred.len() < DEFERRED;

@@ -14,12 +14,14 @@ use crate::context::{Context, Outbox};
 use crate::error::{Drop, DropCounts, Error};
 use crate::ledger::Ledger;
 use crate::output::{Activity, Output};
+use crate::protect::IvSequence;
 use crate::sa::Datagram;
 use crate::snapshot::{self, IkeSaSnapshot};
 use crate::tables::Tables;
 use crate::timers::Timers;
 use core::net::SocketAddr;
 use start::Starts;
+use std::collections::BTreeMap;
 pub use views::{ChildView, IkeSaView};
 use vipsec_crypto::Random;
 use vipsec_esp::Expiry;
@@ -41,6 +43,8 @@ pub struct Engine {
     starts: Starts,
     ownership: Option<Ownership>,
     last_epoch: Epoch,
+    /// Where the IVs of SAs stand whose beginning was taken back in the last epoch.
+    spent: BTreeMap<IkeSaId, IvSequence>,
 }
 
 /// Since when and in which epoch this engine owns its VIP.
@@ -64,6 +68,7 @@ impl Engine {
             starts,
             ownership: None,
             last_epoch: Epoch(0),
+            spent: BTreeMap::new(),
         }
     }
 

@@ -30,6 +30,9 @@ impl Engine {
         if epoch < self.last_epoch {
             return;
         }
+        if epoch > self.last_epoch {
+            self.spent.clear();
+        }
         self.last_epoch = epoch;
         self.ownership = Some(Ownership { epoch, since: now });
         self.arm_starts(now, rng);
@@ -40,7 +43,7 @@ impl Engine {
     pub fn become_standby(&mut self, now: Timestamp) {
         self.ownership = None;
         while let Some(pending) = self.ledger.take_newest() {
-            self.roll_back(now, pending.undo);
+            self.roll_back(now, pending);
         }
         self.ledger.forget_unprotected();
         self.outbox.outputs.clear();
@@ -74,6 +77,10 @@ impl Engine {
             Change::IkeMutable { id, state } => self.restore_mutable(id, *state, inherited),
             Change::IkeGone(id) => {
                 if let Some(mut sa) = self.tables.take(id) {
+                    // The store may have it all the same, and nobody else may come in between.
+                    if let (false, Some(iv)) = (inherited, sa.iv()) {
+                        self.spent.insert(id, iv);
+                    }
                     self.timers.arm(crate::timers::Alarm::Sa(id), &mut sa.live.armed, None);
                     self.tables.forget(&sa);
                 }
@@ -115,6 +122,7 @@ impl Engine {
         sa.live.complete = false;
         sa.live.inherited = inherited;
         sa.live.last_heard = now;
+        sa.continue_iv(self.spent.remove(&id));
         self.tables.insert(Box::new(sa));
         Ok(())
     }

@@ -1,10 +1,11 @@
 //! Writes: what is asked to be stored, and what follows when it is, or is not.
 
 use crate::engine::Engine;
-use crate::ledger::Transaction;
+use crate::ledger::{Pending, Transaction};
 use crate::output::{Change, CloseReason, Event, Output, Stored, Ticket};
 use crate::retransmit::Retransmission;
 use crate::snapshot;
+use crate::timers::Alarm;
 use std::collections::BTreeSet;
 use vipsec_crypto::Random;
 use vipsec_wire::id::IkeSaId;
@@ -74,7 +75,7 @@ impl Engine {
             Stored::Refused => {
                 // A write may be refused before what depends on it has been polled.
                 self.outbox.outputs.retain(|output| output.after() != Some(ticket));
-                self.roll_back(now, pending.undo);
+                self.roll_back(now, pending);
             }
             Stored::Confirmed | Stored::Unprotected => {
                 for id in &sas {
@@ -128,8 +129,12 @@ impl Engine {
 
     /// Takes back what was not written. A new SA is gone with it; an old one stands where it stood,
     /// and the peer's repetition finds it so.
-    pub(super) fn roll_back(&mut self, now: Timestamp, undo: Vec<Change>) {
-        for change in undo {
+    pub(super) fn roll_back(&mut self, now: Timestamp, pending: Pending) {
+        for mut sa in pending.ended {
+            self.timers.arm(Alarm::Sa(sa.id()), &mut sa.live.armed, None);
+            self.tables.insert(sa);
+        }
+        for change in pending.undo {
             if let Change::IkeGone(id) = &change
                 && let Some(sa) = self.tables.get(*id)
             {

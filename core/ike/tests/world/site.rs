@@ -34,7 +34,7 @@ pub(crate) struct Store {
 }
 
 impl Store {
-    fn write(&mut self, changes: &[Change]) {
+    pub(crate) fn write(&mut self, changes: &[Change]) {
         self.writes += 1;
         for change in changes {
             match change {
@@ -181,15 +181,18 @@ impl Site {
             }
             return Some(self.perform(output));
         }
-        let (ticket, new_sa, changes) = self.waiting.pop_front()?;
+        // Without a store each write waits for itself.
+        let passes = |write: &(Ticket, bool, Vec<Change>)| self.mode != Mode::Down || write.1;
+        let place = self.waiting.iter().position(passes)?;
+        let (ticket, new_sa, changes) = self.waiting.remove(place)?;
         let outcome = match self.mode {
             Mode::Prompt => {
                 self.write(&changes);
                 Stored::Confirmed
             }
             Mode::Refusing => Stored::Refused,
-            Mode::Down if new_sa => Stored::Unprotected,
-            Mode::Down | Mode::Held => {
+            Mode::Down => Stored::Unprotected,
+            Mode::Held => {
                 self.waiting.push_front((ticket, new_sa, changes));
                 return None;
             }

@@ -1,0 +1,78 @@
+//! What a write that is refused, or never made, must leave whole: IVs, intentions, other SAs.
+
+mod world;
+
+use core::time::Duration;
+use vipsec_ike::Change;
+use vipsec_wire::ike::Message;
+use world::site::Mode;
+use world::{Packet, Side, World};
+
+/// The counter in the IV of an encrypted message.
+fn counter(message: &[u8]) -> u64 {
+    let encrypted = Message::parse(message).expect("a message").encrypted.expect("encrypted");
+    let iv = message[encrypted.body_at..][..8].try_into().expect("eight octets");
+    u64::from_be_bytes(iv) & 0xffff_ffff_ffff
+}
+
+/// The counter in the newest message that `to` was sent.
+fn newest(world: &World, to: Side) -> u64 {
+    let is_for = |packet: &&Packet| packet.to == to;
+    counter(&world.sent.iter().rev().find(is_for).expect("a message").message)
+}
+
+/// One sequence of IVs goes on; another one would begin anywhere.
+fn assert_follows(later: u64, earlier: u64) {
+    assert!(later > earlier && later - earlier < 100, "{later} does not follow {earlier}");
+}
+
+#[test]
+fn the_ivs_of_an_ike_sa_whose_end_was_refused_go_on() {
+    let mut world = World::established();
+    world.rekey_child(Side::Right);
+    world.run();
+    let before = newest(&world, Side::Left);
+    world.right.mode = Mode::Refusing;
+    world.terminate_ike(Side::Left);
+    world.run();
+    assert_eq!(world.right.engine.ike_sa_count(), 1, "the end was refused");
+    world.right.mode = Mode::Prompt;
+    world.pass(Duration::from_secs(10));
+    world.check_agreement(0, 0);
+    assert_follows(newest(&world, Side::Left), before);
+}
+
+#[test]
+fn the_ivs_of_an_ike_sa_go_on_when_its_owner_comes_back_in_the_same_epoch() {
+    let mut world = World::new();
+    world.right.mode = Mode::Held;
+    world.initiate(Side::Left, "net");
+    world.run();
+    let now = world.now;
+    world.right.engine.become_standby(now);
+    assert_eq!(world.right.engine.ike_sa_count(), 0);
+    world.right.held.clear();
+    // The write was made all the same, and nobody else has owned the VIP.
+    let (_, _, changes) = world.right.waiting.pop_front().expect("the answer is being written");
+    world.right.store.write(&changes);
+    let mut before = None;
+    for change in world.right.store.load() {
+        if let Change::IkeMutable { state, .. } = &change {
+            before = state.last_response.as_ref().map(|response| counter(&response.message));
+        }
+        world.right.engine.apply(now, change).expect("what was written can be read");
+    }
+    world.right.mode = Mode::Prompt;
+    let epoch = world.right.epoch;
+    world.right.engine.become_owner(now, epoch, &mut world.rng);
+    for view in world.right.engine.children() {
+        let spi = view.sa.inbound.spi;
+        let installed = world::site::Installed { sa: view.sa, outbound: view.outbound };
+        world.right.installed.insert(spi, installed);
+    }
+    world.pass(Duration::from_secs(10));
+    world.check_agreement(1, 1);
+    world.rekey_child(Side::Right);
+    world.run();
+    assert_follows(newest(&world, Side::Left), before.expect("an answer is stored"));
+}
