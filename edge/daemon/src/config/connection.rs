@@ -42,6 +42,8 @@ pub struct Connection {
     pub initiate: bool,
     /// Whether we ask for an address when we begin.
     pub request_address: bool,
+    /// Whether ESP goes in UDP even where no NAT is on the way.
+    pub force_encapsulation: bool,
     /// Silence after which a liveness check is sent, 1 s to 1 day.
     pub dpd: Duration,
     /// Age at which the IKE SA is rekeyed, before jitter; 1 minute to 30 days.
@@ -130,6 +132,7 @@ fn connection(
         dns,
         initiate: head.initiate,
         request_address: head.request_address,
+        force_encapsulation: head.force_encapsulation,
         dpd: Duration::from_secs(mistakes.number(head.dpd_s.as_ref(), 1..=86_400, 30)),
         rekey: Duration::from_secs(mistakes.number(head.rekey_s.as_ref(), 10..=2_592_000, 14_400)),
         children,

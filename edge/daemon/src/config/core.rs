@@ -119,6 +119,7 @@ fn connection(from: &Connection, vip: &Vip) -> vipsec_ike::Connection {
         children: from.children.iter().map(child).collect(),
         pools: pools.collect(),
         dns: from.dns.clone(),
+        force_encapsulation: from.force_encapsulation,
         request_addresses: if from.request_address { requests(from) } else { Vec::new() },
         dpd: Some(Dpd { idle_s: seconds(from.dpd) }),
         lifetime: IkeLifetime {

@@ -151,6 +151,8 @@ pub(super) struct ConnectionHead {
     pub(super) initiate: bool,
     #[serde(default)]
     pub(super) request_address: bool,
+    #[serde(default)]
+    pub(super) force_encapsulation: bool,
     pub(super) dpd_s: Option<Number>,
     pub(super) rekey_s: Option<Number>,
 }
