@@ -262,7 +262,11 @@ impl Node {
             (None, false) => self.event(crate::Event::StoreUp),
             _ => {}
         }
+        let up = error.is_none();
         self.store.error = error;
+        for candidate in self.vips.values_mut().filter_map(|state| state.candidate.as_mut()) {
+            candidate.engine.handle_store_health(now, up);
+        }
         self.cluster.handle_store_health(now, health);
     }
 

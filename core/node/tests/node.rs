@@ -1,0 +1,158 @@
+//! What a node lets out, and when: persist before send (docs/adr/0004), a restart as a takeover from
+//! itself, and whom it believes.
+
+mod world;
+
+use core::time::Duration;
+use vipsec_cluster::store::{Backend, Key, Operation, Transaction};
+use vipsec_node::Link;
+use vipsec_path::Command;
+use vipsec_wire::cluster::{
+    ConnectionState, ConnectionUpdate, Connections, Flow, Message, Protocol,
+};
+use vipsec_wire::id::Epoch;
+use vipsec_wire::secret::SecretBytes;
+use world::{World, name, vip};
+
+#[test]
+fn the_answer_to_ike_auth_leaves_when_the_store_has_confirmed_and_not_before() {
+    let mut world = World::new();
+    let auth = world.until_auth();
+    world.holding = true;
+    world.deliver(auth);
+    assert_eq!(world.kept.len(), 1, "one transaction, with all records of the SA");
+    assert_eq!((world.sent.len(), world.installs()), (1, 0), "nothing has left");
+    world.release();
+    assert_eq!((world.sent.len(), world.installs()), (2, 1));
+    let records = world.records();
+    let parts = |part: &str| records.keys().filter(|key| key.contains(part)).count();
+    assert_eq!((parts("/ike/"), parts("/child/")), (2, 1), "{:?}", records.keys());
+}
+
+#[test]
+fn what_the_store_refuses_never_happens() {
+    let mut world = World::new();
+    let auth = world.until_auth();
+    world.holding = true;
+    world.deliver(auth);
+    world.refuse();
+    world.run(Duration::from_secs(1));
+    assert_eq!((world.sent.len(), world.installs()), (1, 0));
+    assert!(world.node.sas(world.now).is_empty());
+}
+
+#[test]
+fn a_new_sa_goes_on_unprotected_after_the_deadline_and_is_repaired() {
+    let mut world = World::new();
+    let auth = world.until_auth();
+    world.holding = true;
+    world.deliver(auth);
+    world.run(Duration::from_millis(400));
+    world.fail();
+    assert_eq!(world.sent.len(), 1, "the deadline has not come");
+    world.run(Duration::from_millis(200));
+    assert_eq!((world.sent.len(), world.installs()), (2, 1), "it has");
+    assert!(world.saw("unprotected") && world.saw("store-down"));
+    assert!(!world.node.sas(world.now)[0].protected);
+    assert_eq!(world.node.status().store.unwrap().unprotected, 1);
+    world.holding = false;
+    world.release();
+    world.run(Duration::from_secs(3));
+    assert!(world.saw("protected") && world.node.sas(world.now)[0].protected);
+    assert!(world.records().keys().any(|key| key.contains("/child/")));
+}
+
+#[test]
+fn a_restarted_process_gives_the_same_answer_and_installs_the_same_sa() {
+    let mut world = World::new();
+    let auth = world.until_auth();
+    world.deliver(auth.clone());
+    let answer = world.sent.last().cloned().unwrap();
+    let before = world.node.sas(world.now);
+    world.restart();
+    assert_eq!(world.installs(), 1, "the workers have the Child SA again");
+    let after = world.node.sas(world.now);
+    assert_eq!(after[0].id, before[0].id);
+    assert_eq!(after[0].children[0].spi_in, before[0].children[0].spi_in);
+    assert_eq!(world.node.status().vips[0].epoch, 2, "each process has its own epoch");
+    world.deliver(auth);
+    assert_eq!(world.sent, vec![answer], "the peer's repetition is answered byte for byte");
+}
+
+#[test]
+fn a_damaged_record_costs_its_own_sa_alone_and_stays_as_it_is() {
+    let mut world = World::new();
+    let auth = world.until_auth();
+    world.deliver(auth);
+    let (key, mut value) = world
+        .records()
+        .into_iter()
+        .find(|(key, _)| key.contains("/ike/") && !key.ends_with("/state"))
+        .unwrap();
+    *value.last_mut().unwrap() ^= 1;
+    let put = Operation::Put { key: Key::new(key.clone()).unwrap(), value: value.clone() };
+    let damage = Transaction { conditions: Vec::new(), operations: vec![put] };
+    world.store.commit(&[damage]).unwrap();
+    world.restart();
+    assert!(world.saw("bad-record"));
+    assert!(world.node.sas(world.now).is_empty());
+    assert_eq!(world.installs(), 0);
+    assert_eq!(world.records()[&key], value);
+}
+
+#[test]
+fn a_store_that_was_rolled_back_is_refused_until_somebody_accepts_it() {
+    let mut world = World::new();
+    let early = world.store.snapshot();
+    let auth = world.until_auth();
+    world.deliver(auth);
+    world.restart();
+    assert_eq!(world.floor, Epoch(2));
+    world.store.restore(early);
+    let refused = std::panic::catch_unwind(core::panic::AssertUnwindSafe(|| world.restart()));
+    assert!(refused.is_err(), "it must not own anything");
+    let status = world.node.status();
+    let reason = status.vips[0].refusal.clone().unwrap();
+    assert!(reason.contains("rolled") && reason.contains("accept-rollback"), "{reason}");
+    world.node.handle_accept_rollback(world.now, vip()).unwrap();
+    world.carry_out();
+    world.run(Duration::from_secs(3));
+    assert!(world.announced);
+    assert!(world.node.status().vips[0].epoch > 2);
+}
+
+#[test]
+fn a_target_speaks_for_its_own_connections_alone() {
+    let mut world = World::with(&["a", "t"]);
+    let secret = || SecretBytes::new(vec![3; vipsec_node::SECRET_LENGTH]);
+    let secrets = vipsec_node::FabricSecrets {
+        outbound: secret(),
+        inbound: SecretBytes::new(vec![4; vipsec_node::SECRET_LENGTH]),
+        peer_workers: 1,
+    };
+    world.node.handle_link(world.now, &name("t"), Link::Up(secrets));
+    world.carry_out();
+    let update = |node: &str, port: u16| ConnectionUpdate {
+        flow: Flow {
+            protocol: Protocol::Tcp,
+            local: "192.0.2.10:80".parse().unwrap(),
+            peer: ([10, 77, 0, 9], port).into(),
+        },
+        node: name(node),
+        state: ConnectionState::Gone,
+        opened_by_target: false,
+        age_s: 0,
+        idle_s: 0,
+    };
+    let updates = vec![update("t", 1), update("a", 2)];
+    let told = Connections { vip: vip(), epoch: Epoch(1), updates, complete: true };
+    let content = Message::Connections(told).encode();
+    world.node.handle_peer_message(world.now, &name("t"), content.expose());
+    world.commands.clear();
+    world.carry_out();
+    let learnt = world.commands.iter().find_map(|command| match command {
+        Command::Connections { updates, .. } => Some(updates.clone()),
+        _ => None,
+    });
+    assert_eq!(learnt, Some(vec![update("t", 1)]));
+}
