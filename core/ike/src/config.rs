@@ -200,11 +200,14 @@ pub enum AddressRequest {
     This(IpAddr),
 }
 
-/// When we look whether a peer lives (RFC 7296 section 2.4).
+/// When we look whether a peer lives (RFC 7296 section 2.4). Every check of ours is stored before it
+/// is sent, so an SA that nobody uses is checked ever more seldom.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Dpd {
-    /// Silence of the peer, in seconds, after which we ask, or up to a quarter more. Traffic that it
-    /// sends, of either kind, is proof of life.
+    /// Seconds, or up to a quarter more, after which we ask a peer to which we send and from which
+    /// nothing comes. What it sends, ESP or IKE, is proof of life. While neither side sends anything,
+    /// the first check comes after the same time, and each that is answered doubles the interval,
+    /// up to ten times this.
     pub idle_s: u32,
 }
 

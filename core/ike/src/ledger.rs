@@ -10,6 +10,7 @@ use crate::tables::Grave;
 use std::collections::{BTreeMap, BTreeSet};
 use vipsec_esp::ChildSa;
 use vipsec_wire::id::{EspSpi, IkeSaId};
+use vipsec_wire::record::v1::IkeMutable;
 
 /// The changes of one step.
 #[derive(Default)]
@@ -148,6 +149,15 @@ impl Ledger {
 
     pub(crate) fn enter(&mut self, ticket: Ticket, pending: Pending) {
         self.pending.insert(ticket, pending);
+    }
+
+    /// Where an SA stood before a write that is under way, if it was there at all.
+    pub(crate) fn before(&mut self, ticket: Ticket, id: IkeSaId) -> Option<&mut IkeMutable> {
+        let undo = &mut self.pending.get_mut(&ticket)?.undo;
+        undo.iter_mut().find_map(|change| match change {
+            Change::IkeMutable { id: of, state } if *of == id => Some(&mut **state),
+            _ => None,
+        })
     }
 
     pub(crate) fn settle(&mut self, ticket: Ticket) -> Option<Pending> {

@@ -14,6 +14,7 @@ mod child;
 mod config;
 mod context;
 mod cookie;
+mod dpd;
 mod engine;
 mod error;
 mod exchange;

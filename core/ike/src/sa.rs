@@ -1,6 +1,7 @@
 //! An established IKE SA as it lives in memory: what it is, where it stands, and what of it is only
 //! for this owner and need not survive.
 
+use crate::dpd::Traffic;
 use crate::output::{CloseReason, Ticket};
 use crate::protect::{BadKeys, IvSequence, NoIv, Protection};
 use crate::retransmit::Retransmission;
@@ -86,6 +87,9 @@ pub(crate) struct Live {
     pub(crate) complete: bool,
     /// Last authenticated sign of the peer.
     pub(crate) last_heard: Timestamp,
+    pub(crate) traffic: Traffic,
+    /// The peer has another address than the last write says.
+    pub(crate) moved: bool,
     /// The SA was made by another owner.
     pub(crate) inherited: bool,
     /// The SA is not in the store.

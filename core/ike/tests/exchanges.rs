@@ -120,9 +120,9 @@ fn silence_is_looked_into_and_a_dead_peer_given_up() {
         let kinds = world.sent.iter().map(world::Packet::kind);
         kinds.filter(|kind| kind.0 == ExchangeType::Informational && !kind.2).count()
     };
-    assert!((3..=7).contains(&checks(&world)), "{} checks", checks(&world));
+    assert!((1..=3).contains(&checks(&world)), "{} checks", checks(&world));
     world.loss = Box::new(|_| true);
-    world.pass(Duration::from_secs(60));
+    world.pass(Duration::from_secs(200));
     world.check_agreement(0, 0);
     let dead = |e: &Event| matches!(e, Event::Closed { reason: CloseReason::PeerDead, .. });
     assert!(world.left.has_event(dead) || world.right.has_event(dead));

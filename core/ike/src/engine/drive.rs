@@ -1,6 +1,6 @@
 //! What happens without a message: time-outs, repetitions, and requests of our own.
 
-use crate::engine::task::{self, Task};
+use crate::engine::task::{self, Outlook, Task};
 use crate::engine::{Engine, Ownership};
 use crate::exchange::{
     Request, create_child_sa, ike_sa_init_initiator, informational, rekey_child, rekey_ike,
@@ -74,29 +74,48 @@ impl Engine {
 
     /// Lets an SA do what it wants, and sets its alarm.
     pub(super) fn settle(&mut self, now: Timestamp, id: IkeSaId, rng: &mut dyn Random) {
-        if let Some(Ownership { epoch, since }) = self.ownership
-            && let Some(sa) = self.tables.get(id)
+        self.write_move(now, id);
+        if let Some(Ownership { epoch, .. }) = self.ownership
+            && let Some(outlook) = self.tables.get(id).map(|sa| self.outlook(sa))
         {
-            let dpd = self.dpd(sa);
             if let Some(sa) = self.tables.get_mut(id) {
-                task::note_due(sa, now, epoch, since, dpd);
+                task::note_due(sa, now, epoch, outlook);
             }
-            while let Some(task) = self.tables.get(id).and_then(|sa| task::next(sa, now)) {
+            let holding = self.holding;
+            while let Some(task) = self.tables.get(id).and_then(|sa| task::next(sa, now, holding)) {
                 self.begin_task(now, id, &task, rng);
             }
         }
         self.rearm(id);
     }
 
-    fn dpd(&self, sa: &IkeSa) -> Option<crate::config::Dpd> {
+    /// Where the peer is now gets written as soon as nothing else is being written about the SA.
+    pub(super) fn write_move(&mut self, now: Timestamp, id: IkeSaId) {
+        let holding = self.holding;
+        let may = |sa: &&IkeSa| sa.live.moved && sa.live.pending.is_none() && !holding;
+        let due = |sa: &&IkeSa| now >= sa.live.not_before && sa.live.complete;
+        if let Some(sa) = self.tables.get(id).filter(may).filter(due) {
+            let mut tx = Transaction::default();
+            tx.begin(sa);
+            tx.touch(id);
+            self.commit(tx);
+        }
+    }
+
+    fn outlook(&self, sa: &IkeSa) -> Outlook {
         let connections = &self.config.connections;
-        connections.iter().find(|c| c.name == sa.about.connection).and_then(|c| c.dpd)
+        let connection = connections.iter().find(|c| c.name == sa.about.connection);
+        let since = self.ownership.map_or(Timestamp(0), |ownership| ownership.since);
+        Outlook {
+            dpd: connection.and_then(|connection| connection.dpd),
+            since: since.max(self.resumed),
+            holding: self.holding,
+        }
     }
 
     pub(super) fn rearm(&mut self, id: IkeSaId) {
-        let since = self.ownership.map_or(Timestamp(0), |ownership| ownership.since);
         let Some(sa) = self.tables.get(id) else { return };
-        let due = task::due(sa, since, self.dpd(sa));
+        let due = task::due(sa, self.outlook(sa));
         if let Some(sa) = self.tables.get_mut(id) {
             let mut armed = sa.live.armed;
             self.timers.arm(Alarm::Sa(id), &mut armed, due);

@@ -43,6 +43,10 @@ pub struct Engine {
     starts: Starts,
     ownership: Option<Ownership>,
     last_epoch: Epoch,
+    /// The store is down: requests that can wait do.
+    holding: bool,
+    /// When the store was last back.
+    resumed: Timestamp,
     /// Where the IVs of SAs stand whose beginning was taken back in the last epoch.
     spent: BTreeMap<IkeSaId, IvSequence>,
 }
@@ -68,6 +72,8 @@ impl Engine {
             starts,
             ownership: None,
             last_epoch: Epoch(0),
+            holding: false,
+            resumed: Timestamp(0),
             spent: BTreeMap::new(),
         }
     }
@@ -145,12 +151,16 @@ impl Engine {
     }
 
     /// The data path says when it last saw traffic of families of SAs. Inbound traffic is a sign of
-    /// life, so that no liveness check is needed (RFC 7296 section 2.4).
+    /// life, so that no liveness check is needed; outbound traffic alone is what makes one urgent
+    /// (RFC 7296 section 2.4).
     pub fn handle_activity(&mut self, activities: &[Activity]) {
         for activity in activities {
+            let (inbound, outbound) = (activity.last_inbound, activity.last_outbound);
             for id in self.tables.family(activity.ike) {
-                if let Some(sa) = self.tables.get_mut(id) {
-                    sa.live.last_heard = sa.live.last_heard.max(activity.last_inbound);
+                let Some(sa) = self.tables.get_mut(id) else { continue };
+                sa.live.last_heard = sa.live.last_heard.max(inbound);
+                if sa.live.traffic.note(inbound, outbound, sa.live.last_heard) {
+                    self.rearm(id);
                 }
             }
         }
@@ -278,25 +288,22 @@ impl Engine {
         if self.ownership.is_none() {
             return;
         }
-        let mut tx = crate::ledger::Transaction::default();
+        let mut said = None;
         for id in self.tables.family(family) {
             let Some(sa) = self.tables.get_mut(id) else { continue };
             if !sa.addresses.remote_nat || sa.addresses.remote == remote {
                 continue;
             }
-            let waits = sa.live.pending.is_some();
-            if !waits {
-                tx.begin(sa);
-                tx.touch(id);
-            }
             sa.addresses.remote = remote;
             sa.live.last_heard = sa.live.last_heard.max(now);
+            sa.live.moved = true;
             let endpoints = sa.endpoints();
-            tx.effects.push(Output::Endpoints { ike: family, endpoints });
+            if said.replace(endpoints) != Some(endpoints) {
+                let output = Output::Endpoints { ike: family, endpoints };
+                self.outbox.outputs.push_back(output);
+            }
+            self.write_move(now, id);
+            self.rearm(id);
         }
-        tx.effects.dedup_by(|a, b| {
-            matches!((a, b), (Output::Endpoints { .. }, Output::Endpoints { .. }))
-        });
-        self.commit(tx);
     }
 }

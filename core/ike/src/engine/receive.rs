@@ -2,7 +2,7 @@
 //! established one to its exchange, and the way of the answer back.
 
 use crate::context::Context;
-use crate::engine::Engine;
+use crate::engine::{Engine, Ownership};
 use crate::error::Drop;
 use crate::exchange::contents::Contents;
 use crate::exchange::{
@@ -148,8 +148,11 @@ impl Engine {
             }
         };
         if sa.live.pending.is_some() {
-            if !sa.defer(datagram) {
-                self.outbox.drops.count(Drop::Busy);
+            let Header { exchange, response, .. } = message.header;
+            let check = exchange == ExchangeType::Informational && !response;
+            let check = check && opened.as_ref().is_ok_and(Vec::is_empty);
+            if !(check && self.answer_check(now, id, &datagram, &message.header, rng)) {
+                self.defer(id, datagram);
             }
             return;
         }
@@ -158,6 +161,59 @@ impl Engine {
             false => self.receive_request(now, id, &datagram, &message.header, opened, rng),
         }
         self.settle(now, id, rng);
+    }
+
+    fn defer(&mut self, id: IkeSaId, datagram: Datagram) {
+        if self.tables.get_mut(id).is_some_and(|sa| !sa.defer(datagram)) {
+            self.outbox.drops.count(Drop::Busy);
+        }
+    }
+
+    /// A check by the peer while a write about its SA is under way: it is not stored, so it is
+    /// answered at once, that the SA may outlive a store that is down for long. `false`: not now,
+    /// for an answer is being written, which must come first.
+    fn answer_check(
+        &mut self,
+        now: Timestamp,
+        id: IkeSaId,
+        datagram: &Datagram,
+        header: &Header,
+        rng: &mut dyn Random,
+    ) -> bool {
+        let Some(Ownership { epoch, .. }) = self.ownership else { return false };
+        let Some(sa) = self.tables.get_mut(id) else { return false };
+        let mut before = sa.live.pending.and_then(|ticket| self.ledger.before(ticket, id));
+        let unanswered = match &before {
+            Some(before) => before.expected_request != sa.window.expected_request,
+            // It is new. The peer can use one that we have initiated, for it has answered.
+            None => !sa.about.initiator,
+        };
+        if unanswered {
+            return false;
+        }
+        let message = match sa.window.judge(header.message_id, sa.live.inherited) {
+            Verdict::Outside => {
+                self.outbox.drops.count(Drop::OutOfWindow);
+                return true;
+            }
+            Verdict::Repetition(response) => response.message.clone(),
+            Verdict::Fresh => {
+                let answer = sa.header(header.exchange, header.message_id, true);
+                let Ok(message) = sa.seal(&answer, &[], epoch, rng) else { return false };
+                sa.window.answered(header.message_id, message.clone());
+                sa.live.last_heard = now;
+                self.outbox.outputs.extend(follow(sa, datagram));
+                // Should the write come to nothing, this has happened all the same.
+                if let Some(before) = &mut before {
+                    before.expected_request = sa.window.expected_request;
+                    before.last_response.clone_from(&sa.window.last_response);
+                }
+                message
+            }
+        };
+        let (local, remote) = (datagram.local, datagram.remote);
+        self.outbox.outputs.push_back(Output::Transmit { after: None, local, remote, message });
+        true
     }
 
     fn receive_request(
@@ -186,7 +242,7 @@ impl Engine {
         let Some(mut sa) = self.tables.take(id) else { return };
         let mut tx = Transaction::default();
         tx.begin(&sa);
-        follow(&mut sa, datagram, &mut tx);
+        tx.effects.extend(follow(&mut sa, datagram));
         sa.live.last_heard = now;
         if !opened.as_ref().is_ok_and(Vec::is_empty) {
             tx.touch(id);
@@ -232,10 +288,11 @@ impl Engine {
             cx.drop(Drop::UnexpectedResponse);
             return cx.tables.insert(sa);
         };
-        follow(&mut sa, datagram, &mut tx);
+        tx.effects.extend(follow(&mut sa, datagram));
         sa.live.last_heard = now;
-        if request.continuation != Continuation::Liveness {
-            tx.touch(id);
+        match request.continuation {
+            Continuation::Liveness => sa.live.traffic.checked(),
+            _ => tx.touch(id),
         }
         let fate = match opened {
             Ok(payloads) => {
@@ -262,16 +319,16 @@ fn conclude(cx: &mut Context<'_>, sa: Box<IkeSa>, fate: Fate, tx: &mut Transacti
 }
 
 /// A peer behind a NAT is followed to the address of its latest authentic, fresh message (RFC 7296
-/// section 2.23).
-fn follow(sa: &mut IkeSa, datagram: &Datagram, tx: &mut Transaction) {
+/// section 2.23). That is written, but nothing waits for it.
+fn follow(sa: &mut IkeSa, datagram: &Datagram) -> Option<Output> {
     let moved = sa.addresses.remote != datagram.remote || sa.addresses.local != datagram.local;
     if !moved || !sa.addresses.remote_nat {
-        return;
+        return None;
     }
     (sa.addresses.local, sa.addresses.remote) = (datagram.local, datagram.remote);
+    sa.live.moved = true;
     let (ike, endpoints) = (sa.about.family, endpoints(&sa.addresses));
-    tx.effects.push(Output::Endpoints { ike, endpoints });
-    tx.touch(sa.id());
+    Some(Output::Endpoints { ike, endpoints })
 }
 
 fn answer(

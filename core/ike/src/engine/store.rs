@@ -4,6 +4,7 @@ use crate::engine::Engine;
 use crate::ledger::{Pending, Transaction};
 use crate::output::{Change, CloseReason, Event, Output, Stored, Ticket};
 use crate::retransmit::Retransmission;
+use crate::sa::IkeSa;
 use crate::snapshot;
 use crate::timers::Alarm;
 use std::collections::BTreeSet;
@@ -37,7 +38,10 @@ impl Engine {
     }
 
     /// Adds the changing part of an SA to what is written; all of it, if it is not in the store.
-    fn gather(&self, id: IkeSaId, tx: &mut Transaction) {
+    fn gather(&mut self, id: IkeSaId, tx: &mut Transaction) {
+        if let Some(sa) = self.tables.get_mut(id) {
+            sa.live.moved = false;
+        }
         let Some(sa) = self.tables.get(id) else { return };
         if sa.live.unprotected {
             tx.new_sa = true;
@@ -53,6 +57,24 @@ impl Engine {
         }
         let state = Box::new(snapshot::mutable(sa));
         tx.changes.push(Change::IkeMutable { id, state });
+    }
+
+    /// The store has failed, or is there again. While it is down, nothing is begun that would only
+    /// wait for it: rekeys, new Child SAs, liveness checks. What has fallen due meanwhile is begun
+    /// when it is back; silence counts from then. The end of an SA is not put off: it waits for the
+    /// store like every change, and the data path ends by itself at the hard limits.
+    pub fn handle_store_health(&mut self, now: Timestamp, up: bool) {
+        if self.holding != up {
+            return;
+        }
+        self.holding = !up;
+        if up {
+            self.resumed = now;
+            let ids: Vec<IkeSaId> = self.tables.sas().map(IkeSa::id).collect();
+            for id in ids {
+                self.rearm(id);
+            }
+        }
     }
 
     fn say(&mut self, events: Vec<Event>) {
@@ -130,6 +152,7 @@ impl Engine {
     /// Takes back what was not written. A new SA is gone with it; an old one stands where it stood,
     /// and the peer's repetition finds it so.
     pub(super) fn roll_back(&mut self, now: Timestamp, pending: Pending) {
+        let owner = self.ownership.is_some();
         for mut sa in pending.ended {
             self.timers.arm(Alarm::Sa(sa.id()), &mut sa.live.armed, None);
             self.tables.insert(sa);
@@ -146,10 +169,15 @@ impl Engine {
                 Change::IkeMutable { id, .. } => Some(*id),
                 _ => None,
             };
+            let here = id.and_then(|id| self.tables.get(id)).map(|sa| sa.addresses);
             // What is taken back was made of live values, so it can be made live again.
             let _ = self.restore(now, change, false);
             if let Some(sa) = id.and_then(|id| self.tables.get_mut(id)) {
                 sa.live.not_before = now + core::time::Duration::from_secs(1);
+                // Where the peer is remains so, and is written later, unless by another owner.
+                if let Some(here) = here.filter(|here| owner && *here != sa.addresses) {
+                    (sa.addresses, sa.live.moved) = (here, true);
+                }
             }
         }
     }

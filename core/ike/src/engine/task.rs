@@ -16,6 +16,17 @@ const GRACE: Duration = Duration::from_secs(30);
 /// rekeyed.
 const TAKEOVER_RESERVE: u16 = 32;
 
+/// What an engine's SAs have in common when they are looked at.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Outlook {
+    /// How the connection looks into the peer's silence.
+    pub(super) dpd: Option<Dpd>,
+    /// From when on silence counts: this node has become the owner, or the store has come back.
+    pub(super) since: Timestamp,
+    /// The store is down: what can wait does. The end of an SA does not, it stands first in line.
+    pub(super) holding: bool,
+}
+
 /// A request to be made.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Task {
@@ -28,7 +39,7 @@ pub(super) enum Task {
 }
 
 /// What an SA wants to do now, if anything. One request at a time (RFC 7296 section 2.3).
-pub(super) fn next(sa: &IkeSa, now: Timestamp) -> Option<Task> {
+pub(super) fn next(sa: &IkeSa, now: Timestamp, holding: bool) -> Option<Task> {
     if sa.outstanding.is_some() || sa.live.pending.is_some() || !sa.live.complete {
         return None;
     }
@@ -41,6 +52,9 @@ pub(super) fn next(sa: &IkeSa, now: Timestamp) -> Option<Task> {
     let gone = children_to_delete(sa, now);
     if !gone.is_empty() {
         return Some(Task::DeleteChildren(gone));
+    }
+    if holding {
+        return None;
     }
     if now >= sa.live.not_before {
         let wanted = &sa.live.wanted;
@@ -75,24 +89,14 @@ fn children_to_delete(sa: &IkeSa, now: Timestamp) -> Vec<EspSpi> {
     spis
 }
 
-/// When the peer's silence is to be looked into. SAs differ by up to a quarter of the time, so that
-/// after a takeover not all silent peers are asked at once.
-fn silence(sa: &IkeSa, dpd: Option<Dpd>, since: Timestamp) -> Option<Timestamp> {
-    let dpd = dpd.filter(|_| sa.phase == IkePhase::Established)?;
-    let heard = sa.live.last_heard.max(since);
-    let idle_ms = u64::from(dpd.idle_s) * 1000;
-    let spread_ms = idle_ms / 4 * (sa.about.id.0 % 256) / 256;
-    Some(heard + Duration::from_millis(idle_ms + spread_ms))
+/// When the peer's silence is to be looked into.
+fn silence(sa: &IkeSa, outlook: Outlook) -> Option<Timestamp> {
+    let dpd = outlook.dpd.filter(|_| sa.phase == IkePhase::Established)?;
+    Some(sa.live.traffic.due(sa.about.id, dpd, sa.live.last_heard, outlook.since))
 }
 
-/// Turns what is due into what is wanted. `since`: when this node became the owner.
-pub(super) fn note_due(
-    sa: &mut IkeSa,
-    now: Timestamp,
-    epoch: Epoch,
-    since: Timestamp,
-    dpd: Option<Dpd>,
-) {
+/// Turns what is due into what is wanted.
+pub(super) fn note_due(sa: &mut IkeSa, now: Timestamp, epoch: Epoch, outlook: Outlook) {
     if sa.phase == IkePhase::Established {
         let few = |term: vipsec_wire::id::Term| term.0 >= u16::MAX - TAKEOVER_RESERVE;
         let worn = epoch.term(sa.about.born).is_none_or(few);
@@ -101,12 +105,12 @@ pub(super) fn note_due(
             sa.live.wanted.close = Some(CloseReason::Expired);
         }
     }
-    let silent = silence(sa, dpd, since).is_some_and(|due| now >= due);
+    let silent = silence(sa, outlook).is_some_and(|due| now >= due);
     sa.live.wanted.liveness = silent && sa.outstanding.is_none();
 }
 
 /// When an SA has to be looked at next.
-pub(super) fn due(sa: &IkeSa, since: Timestamp, dpd: Option<Dpd>) -> Option<Timestamp> {
+pub(super) fn due(sa: &IkeSa, outlook: Outlook) -> Option<Timestamp> {
     if sa.live.pending.is_some() || !sa.live.complete {
         return None;
     }
@@ -117,11 +121,14 @@ pub(super) fn due(sa: &IkeSa, since: Timestamp, dpd: Option<Dpd>) -> Option<Time
     let repetition = repetition.map(|r| r.retransmission.map_or(Timestamp(0), |r| r.due()));
     let mut times =
         vec![repetition, when(established && wanted.close.is_none(), sa.about.expires_at)];
+    times.push(when(sa.live.moved && !outlook.holding, sa.live.not_before));
     if sa.outstanding.is_none() {
-        let waits = wanted.rekey_ike || !wanted.rekey.is_empty() || !wanted.create.is_empty();
-        times.push(when(waits, sa.live.not_before));
-        times.push(when(established && !wanted.rekey_ike, sa.about.rekey_at));
-        times.push(silence(sa, dpd, since));
+        if !outlook.holding {
+            let waits = wanted.rekey_ike || !wanted.rekey.is_empty() || !wanted.create.is_empty();
+            times.push(when(waits, sa.live.not_before));
+            times.push(when(established && !wanted.rekey_ike, sa.about.rekey_at));
+            times.push(silence(sa, outlook));
+        }
         if let IkePhase::Superseded { since, .. } = sa.phase {
             times.push(Some(since + GRACE));
         }
