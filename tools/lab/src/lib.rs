@@ -13,6 +13,7 @@ pub mod binaries;
 pub mod capture;
 pub mod clock;
 pub mod command;
+pub mod disk;
 pub mod flow;
 
 pub mod netns;

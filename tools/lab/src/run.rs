@@ -18,6 +18,7 @@ use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
 
 use crate::command;
+use crate::disk;
 use crate::netns::Namespace;
 
 const PREFIX: &str = "vl";
@@ -181,6 +182,7 @@ fn take_down(prefix: &str, directory: &Path) {
             eprintln!("lab: {error:#}");
         }
     }
+    disk::unmount_all(directory);
     if directory.exists()
         && let Err(error) = fs::remove_dir_all(directory)
     {

@@ -2,7 +2,7 @@
 //! one has come back, as an interactive session would.
 
 use std::io::{Read, Write};
-use std::net::{SocketAddr, TcpStream};
+use std::net::{IpAddr, SocketAddr, TcpStream};
 use std::thread;
 
 use anyhow::Result;
@@ -18,10 +18,11 @@ const LENGTH: usize = 64;
 pub(super) fn run(
     name: &str,
     to: SocketAddr,
+    from: Option<IpAddr>,
     interval_us: u64,
     stop: &Stop,
 ) -> Result<Vec<FlowRecord>> {
-    let stream = super::connect(to, stop)?;
+    let stream = super::connect_from(from, to, stop)?;
     let recorder = Recorder::new(name);
     thread::scope(|scope| {
         scope.spawn(|| receive(&stream, &recorder, stop));

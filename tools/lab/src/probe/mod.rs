@@ -25,6 +25,7 @@ use std::time::Duration;
 use anyhow::{Context, Result};
 use clap::{Parser, Subcommand};
 use signal_hook::consts::{SIGINT, SIGTERM};
+use socket2::{Domain, Socket, Type};
 
 pub use prober::Prober;
 
@@ -79,6 +80,9 @@ enum Flow {
     Echo {
         #[arg(long)]
         to: SocketAddr,
+        /// Own address of the connection; without it the kernel chooses.
+        #[arg(long)]
+        from: Option<IpAddr>,
         #[arg(long, default_value_t = 10_000)]
         interval_us: u64,
     },
@@ -113,7 +117,7 @@ pub fn run(arguments: &Arguments) -> Result<()> {
         Flow::Serve { node, listen } => serve::run(node, listen, &stop)?,
         Flow::Ping { to, interval_us } => ping::run(name, *to, *interval_us, &stop)?,
         Flow::Datagram { to, interval_us } => datagram::run(name, *to, *interval_us, &stop)?,
-        Flow::Echo { to, interval_us } => echo::run(name, *to, *interval_us, &stop)?,
+        Flow::Echo { to, from, interval_us } => echo::run(name, *to, *from, *interval_us, &stop)?,
         Flow::Stream { to, kbit_s } => stream::run(name, *to, *kbit_s, &stop)?,
         Flow::Http { to, nodes, interval_us } => http::run(name, *to, nodes, *interval_us, &stop)?,
     };
@@ -145,9 +149,22 @@ impl Stop {
 
 /// Connects, again and again while the service is not there yet.
 fn connect(to: SocketAddr, stop: &Stop) -> Result<TcpStream> {
+    connect_from(None, to, stop)
+}
+
+/// [`connect`] from a given address of this host.
+fn connect_from(from: Option<IpAddr>, to: SocketAddr, stop: &Stop) -> Result<TcpStream> {
     let give_up = now_us() + CONNECT_LIMIT_US;
+    let attempt = || {
+        let socket = Socket::new(Domain::for_address(to), Type::STREAM, None)?;
+        if let Some(from) = from {
+            socket.bind(&SocketAddr::new(from, 0).into())?;
+        }
+        socket.connect_timeout(&to.into(), Duration::from_secs(2))?;
+        Ok::<TcpStream, std::io::Error>(socket.into())
+    };
     loop {
-        match TcpStream::connect_timeout(&to, Duration::from_secs(2)) {
+        match attempt() {
             Ok(stream) => {
                 stream.set_nodelay(true)?;
                 stream.set_read_timeout(Some(POLL))?;
