@@ -4,4 +4,5 @@
 mod fail_closed;
 mod restart;
 mod silence;
+mod store;
 mod takeover;
