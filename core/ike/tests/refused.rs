@@ -3,10 +3,10 @@
 mod world;
 
 use core::time::Duration;
-use vipsec_ike::Change;
-use vipsec_wire::ike::Message;
-use world::site::Mode;
-use world::{Packet, Side, World};
+use vipsec_ike::{Change, Unique};
+use vipsec_wire::ike::{ExchangeType, Message};
+use world::site::{Mode, Site};
+use world::{Packet, Side, World, config};
 
 /// The counter in the IV of an encrypted message.
 fn counter(message: &[u8]) -> u64 {
@@ -75,4 +75,29 @@ fn the_ivs_of_an_ike_sa_go_on_when_its_owner_comes_back_in_the_same_epoch() {
     world.rekey_child(Side::Right);
     world.run();
     assert_follows(newest(&world, Side::Left), before.expect("an answer is stored"));
+}
+
+#[test]
+fn a_stored_ike_sa_is_not_deleted_without_the_store_when_a_new_one_replaces_it() {
+    let mut world = World::established();
+    let old = world.right.ike();
+    let mut left = config(Side::Left);
+    left.connections[0].unique = Unique::Never;
+    world.left = Site::new(Side::Left, left, world.now, &mut world.rng);
+    world.right.mode = Mode::Down;
+    world.sent.clear();
+    world.initiate(Side::Left, "net");
+    world.run();
+    assert_eq!(world.left.installed.len(), 1, "the new one goes on as unprotected");
+    let told = |world: &World| {
+        let mut sent = world.sent.iter().filter(|packet| packet.to == Side::Left);
+        sent.any(|packet| packet.kind().0 == ExchangeType::Informational)
+    };
+    assert!(!told(&world), "its end is not stored");
+    assert!(world.right.store.constants.contains_key(&old));
+    world.right.mode = Mode::Prompt;
+    world.run();
+    assert!(told(&world));
+    assert!(!world.right.store.constants.contains_key(&old));
+    assert_eq!(world.right.engine.ike_sa_count(), 1);
 }

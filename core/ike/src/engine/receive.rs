@@ -97,10 +97,11 @@ impl Engine {
             return self.receive_in_sa(now, id, datagram, message, rng);
         }
         let half_open = self.tables.half_open.contains(id);
+        let mut ended = Transaction::default();
         let Some(mut cx) = self.context(now, rng) else { return };
         let established = match (half_open, exchange, response) {
             (true, ExchangeType::IkeAuth, false) => {
-                ike_auth::respond(&mut cx, id, &datagram, message)
+                ike_auth::respond(&mut cx, id, &datagram, message, &mut ended)
             }
             (true, ExchangeType::IkeAuth, true) => {
                 ike_auth_initiator::complete(&mut cx, id, &datagram, message)
@@ -108,6 +109,7 @@ impl Engine {
             (true, _, _) => return cx.drop(Drop::UnexpectedExchange),
             (false, _, _) => return self.receive_for_nobody(spis, &datagram),
         };
+        self.commit(ended);
         if let Some((sa, tx)) = established {
             self.tables.insert(sa);
             self.commit(tx);

@@ -38,12 +38,14 @@ const MESSAGE_ID: u32 = 1;
 /// A key that nobody has, for peers that there is no key for: their AUTH is computed all the same.
 const NOBODYS_KEY: &[u8] = b"no connection fits this peer";
 
-/// Handles an IKE_AUTH request for the half-open IKE SA `id`. Gives the new SA and what to write.
+/// Handles an IKE_AUTH request for the half-open IKE SA `id`. Gives the new SA and what to write;
+/// what becomes of the SAs that it replaces goes into `ended`.
 pub(crate) fn respond(
     cx: &mut Context<'_>,
     id: IkeSaId,
     datagram: &Datagram,
     message: &Message,
+    ended: &mut Transaction,
 ) -> Option<(Box<IkeSa>, Transaction)> {
     let half = cx.tables.half_open.responder(id)?;
     if let Some((request, answer)) = &half.failed {
@@ -64,7 +66,7 @@ pub(crate) fn respond(
         }
     };
     let half = cx.tables.half_open.remove_responder(id)?;
-    let established = opened.and_then(|contents| establish(cx, &half, datagram, &contents));
+    let established = opened.and_then(|contents| establish(cx, &half, datagram, &contents, ended));
     match established {
         Ok(done) => Some(done),
         Err(error) => {
@@ -190,12 +192,13 @@ fn establish(
     half: &Responder,
     datagram: &Datagram,
     contents: &Contents,
+    ended: &mut Transaction,
 ) -> Result<(Box<IkeSa>, Transaction), Notify> {
     let internal = || Notify::new(NotifyType::INVALID_SYNTAX, Vec::new());
     let (_, keys) = half.keys.as_ref().ok_or_else(internal)?;
     let peer = authenticate(cx, &half.state, keys, datagram, contents)?;
     let mut tx = Transaction::for_new_sa();
-    replace_others(cx, &peer, contents.has(NotifyType::INITIAL_CONTACT), &mut tx);
+    replace_others(cx, &peer, contents.has(NotifyType::INITIAL_CONTACT), ended);
     let asked = contents.configuration.as_ref();
     let granted = configuration::grant(cx, peer.connection, &peer.remote, asked);
     let (granted, refused) = match granted {
@@ -299,7 +302,9 @@ fn describe(
 }
 
 /// Older IKE SAs between the same identities end (RFC 7296 section 2.4). A peer that has not said
-/// that it knows of none may still have them, so it is told, once and without waiting.
+/// that it knows of none may still have them, so it is told, once and without waiting for its
+/// answer. They may be in the store where the new one may do without, so that they have a write of
+/// their own.
 fn replace_others(
     cx: &mut Context<'_>,
     peer: &Authenticated<'_>,
@@ -313,9 +318,9 @@ fn replace_others(
         let Some(mut old) = cx.tables.take(id) else {
             continue;
         };
+        // It ends later if its present state is on its way to the store, or its end is refused.
+        old.live.wanted.close = Some(CloseReason::Replaced);
         if old.live.pending.is_some() {
-            // It ends with the next one: its present state is on its way to the store.
-            old.live.wanted.close = Some(CloseReason::Replaced);
             cx.tables.insert(old);
             continue;
         }
