@@ -266,10 +266,25 @@ impl VipState {
         self.takeback_at = None;
     }
 
+    /// Whether the floor's epoch is one that this node has claimed and may well have: others have
+    /// seen it in the store, but the answer to the claim has not come here.
+    fn is_own_claim(&self, scene: &Scene<'_>) -> bool {
+        let claim = match &self.role {
+            Role::Claiming(claim) => Some(claim),
+            _ => self.doubtful.as_ref(),
+        };
+        let own = self.owner.as_ref().is_none_or(|owner| *owner == scene.config.node);
+        own && claim.is_some_and(|claim| claim.epoch == self.floor)
+    }
+
     /// Tells the data path whom to follow, when that has changed.
     pub(crate) fn follow(&mut self, scene: &mut Scene<'_>) {
         if matches!(self.role, Role::Owner(_)) {
             self.followed = None;
+            return;
+        }
+        if self.is_own_claim(scene) {
+            // What comes is ownership: the data path stays with the former owner until then.
             return;
         }
         let owner = self.owner.clone().filter(|owner| *owner != scene.config.node);

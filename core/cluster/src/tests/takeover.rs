@@ -343,6 +343,9 @@ fn a_claim_that_others_see_before_its_answer_comes_is_a_claim() {
     world.run(ms(20));
     assert_eq!(world.owners[&Epoch(2)], (name("b"), How::Takeover { from: name("a") }));
     assert_eq!(world.owners_now(), 1);
+    let outputs = &world.processes[&name("b")].outputs;
+    let follows = |output: &&Output| matches!(output, Output::Follow { epoch: Epoch(2), .. });
+    assert_eq!(outputs.iter().find(follows), None, "it need not follow itself");
 }
 
 #[test]
