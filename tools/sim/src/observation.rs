@@ -147,6 +147,8 @@ pub enum Observation {
     InnerReached(Actor, u64),
     /// A worker has given a numbered packet to its kernel.
     InnerOut(Actor, u64),
+    /// A worker has dropped a packet, for this reason.
+    Dropped(Actor, &'static str),
     /// An application has got a numbered packet.
     Received(HostId, u64),
     /// A segment or datagram of a connection has reached the kernel of a host that serves it.

@@ -6,7 +6,7 @@ use crate::observation::Actor;
 use std::collections::BTreeMap;
 use vipsec_cluster::store::Revision;
 use vipsec_node::Node;
-use vipsec_path::{HandOver, Path, Route, Sink};
+use vipsec_path::{DropCounts, HandOver, Path, Route, Sink};
 use vipsec_wire::id::Epoch;
 use vipsec_wire::time::Timestamp;
 
@@ -21,6 +21,8 @@ pub(crate) struct Worker {
     pub(crate) role: (Epoch, bool),
     /// When its timer is set to.
     pub(crate) timer: Option<Timestamp>,
+    /// What it had dropped when that was looked at last.
+    pub(crate) drops: DropCounts,
 }
 
 /// A process.
@@ -63,7 +65,7 @@ impl Process {
     /// A process that has not begun.
     #[must_use]
     pub(crate) fn new(actor: Actor, node: Node, paths: Vec<Path>) -> Process {
-        let worker = |path| Worker { path, role: (Epoch(0), false), timer: None };
+        let worker = |path| Worker { path, role: (Epoch(0), false), timer: None, drops: DropCounts::default() };
         Process {
             actor,
             node,

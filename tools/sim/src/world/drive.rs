@@ -5,8 +5,8 @@ use super::World;
 use crate::digest::Digest;
 use crate::event::{Event, Input, Outer};
 use crate::host::HostId;
-use crate::observation::Observation;
-use crate::process::{Channel, Collected, Process};
+use crate::observation::{Actor, Observation};
+use crate::process::{Channel, Collected, Process, Worker};
 use core::hash::{Hash, Hasher};
 use core::time::Duration;
 use vipsec_path::{Command, Role};
@@ -211,6 +211,7 @@ impl World {
         let Some(state) = process.workers.get_mut(usize::from(worker)) else { return true };
         let mut collected = Collected::default();
         act(&mut state.path, &mut collected);
+        self.note_drops(process.actor, state);
         for effect in collected.0 {
             if process.burn() {
                 return false;
@@ -229,6 +230,18 @@ impl World {
         }
         self.set_worker_timer(clock, process, worker);
         true
+    }
+
+    fn note_drops(&mut self, by: Actor, worker: &mut Worker) {
+        if *worker.path.drops() == worker.drops {
+            return;
+        }
+        let before = core::mem::replace(&mut worker.drops, worker.path.drops().clone());
+        for (reason, count) in worker.drops.iter().filter(|(r, count)| *count > before.get(*r)) {
+            for _ in before.get(reason)..count {
+                self.note(Observation::Dropped(by, reason.name()));
+            }
+        }
     }
 
     fn set_worker_timer(&mut self, clock: Timestamp, process: &mut Process, worker: u16) {
