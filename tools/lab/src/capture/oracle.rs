@@ -181,8 +181,11 @@ pub fn judge(rules: &Rules, frames: impl Iterator<Item = Frame>) -> Verdict {
     verdict
 }
 
-/// SPIs and direction of an encrypted IKE message, and its explicit IV.
-fn ike_key_and_iv(message: &[u8]) -> Option<(([u8; 16], bool), [u8; 8])> {
+/// What stands for a key of an IKE SA: both SPIs, and whether the initiator seals with it.
+type IkeKey = ([u8; 16], bool);
+
+/// Key and explicit IV of an encrypted IKE message.
+fn ike_key_and_iv(message: &[u8]) -> Option<(IkeKey, [u8; 8])> {
     let (next_payload, exchange, flags) = (message.get(16)?, message.get(18)?, message.get(19)?);
     if *exchange == IKE_SA_INIT || *next_payload != ENCRYPTED {
         return None;
