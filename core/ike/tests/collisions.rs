@@ -5,8 +5,11 @@ mod world;
 
 use core::time::Duration;
 use std::collections::BTreeSet;
-use vipsec_ike::{CloseReason, Event};
-use vipsec_wire::ike::{ExchangeType, Group};
+use vipsec_ike::{Change, CloseReason, Engine, Event};
+use vipsec_wire::id::Epoch;
+use vipsec_wire::ike::{ExchangeType, Group, Notify, NotifyType, Payload, PayloadType};
+use vipsec_wire::record::v1::IkePhase;
+use world::forge::Content;
 use world::{Seeded, Side, World};
 
 const LONG: Duration = Duration::from_secs(40);
@@ -316,4 +319,88 @@ fn a_peer_that_dies_in_a_collision_takes_everything_along() {
     assert_eq!(world.left.engine.ike_sa_count(), 0);
     let dead = |e: &Event| matches!(e, Event::Closed { reason: CloseReason::PeerDead, .. });
     assert!(world.left.has_event(dead));
+}
+
+/// The left side's IKE SAs in use, and what else it has.
+fn in_use(world: &World) -> (usize, usize) {
+    let views: Vec<_> = world.left.engine.ike_sas().collect();
+    let established = views.iter().filter(|view| view.phase == IkePhase::Established);
+    let children = established.clone().map(|view| view.children.len());
+    assert_eq!(established.clone().count(), children.sum::<usize>(), "the Child SA goes along");
+    (established.count(), views.len())
+}
+
+#[test]
+fn a_response_that_ends_a_collision_with_an_error_leaves_the_ike_sa_of_the_peer() {
+    let refusal = Payload::Notify(Notify::new(NotifyType::INVALID_SYNTAX, Vec::new()));
+    let broken = (PayloadType(33), vec![0, 0, 0, 1]);
+    for content in [Content::Payloads(vec![refusal]), Content::Bytes(broken.0, broken.1)] {
+        let mut world = both_ike_rekeys();
+        let old = world.left.ike();
+        let (exchange, id, _) = world.lose(Side::Right).kind();
+        world.deliver(Side::Left);
+        world.outputs();
+        assert_eq!(in_use(&world), (1, 2));
+        let response = world.forge(Side::Left, old, (exchange, id, true), content);
+        world.loss = Box::new(|_| true);
+        world.arrive(&response);
+        world.run();
+        world.pass(Duration::from_secs(30));
+        assert_eq!(in_use(&world), (1, 1));
+        assert_ne!(world.left.ike(), old);
+    }
+}
+
+#[test]
+fn a_peer_that_uses_its_product_of_a_collision_has_decided_it() {
+    for late in [false, true] {
+        let mut world = both_ike_rekeys();
+        let request = world.lose(Side::Right);
+        world.deliver(Side::Left);
+        world.outputs();
+        world.deliver(Side::Right);
+        world.outputs();
+        // The right side has never seen a collision. Its delete of the old one comes late.
+        let delete = world.lose(Side::Left);
+        delete_child(&mut world, Side::Right);
+        world.outputs();
+        world.deliver(Side::Left);
+        world.outputs();
+        assert!(world.left.installed.is_empty(), "the delete is for the Child SA");
+        if late {
+            world.arrive(&request);
+        }
+        world.run();
+        world.arrive(&delete);
+        world.run();
+        world.pass(2 * LONG);
+        world.check_agreement(1, 0);
+    }
+}
+
+#[test]
+fn a_product_of_a_collision_that_is_never_decided_goes() {
+    let mut world = both_ike_rekeys();
+    world.deliver(Side::Left);
+    world.outputs();
+    let old = world.left.ike();
+    let views = world.left.engine.ike_sas();
+    let undecided = views.map(|view| view.id).find(|id| *id != old).expect("a product");
+    // Its predecessor has gone without a word about it.
+    let now = world.now;
+    let mut changes = world.left.store.load();
+    changes.retain(|change| match change {
+        Change::IkeConstant(constant) => constant.id == undecided,
+        Change::IkeMutable { id, .. } => *id == undecided,
+        _ => false,
+    });
+    let mut engine = Engine::new(world.left.config.clone());
+    for change in changes {
+        engine.apply(now, change).expect("what was written can be read");
+    }
+    engine.become_owner(now, Epoch(2), &mut world.rng);
+    let due = engine.poll_timeout().expect("it has an end");
+    assert!(due <= now + Duration::from_secs(600), "{due:?}");
+    engine.handle_timeout(due, &mut world.rng);
+    assert!(engine.poll_output().is_some(), "it is deleted");
 }

@@ -61,7 +61,7 @@ impl Engine {
         let Some(sa) = self.tables.get(id) else { return };
         let reason = match (&sa.live.wanted.close, sa.phase) {
             (Some(reason), _) => reason.clone(),
-            (None, IkePhase::Superseded { .. }) => CloseReason::Rekeyed,
+            (None, IkePhase::Superseded { .. } | IkePhase::Undecided) => CloseReason::Rekeyed,
             (None, _) => CloseReason::PeerDead,
         };
         let mut tx = Transaction::default();

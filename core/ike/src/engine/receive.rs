@@ -302,6 +302,7 @@ impl Engine {
                 complete(&mut cx, &mut sa, request.continuation, &contents, &mut tx)
             }
             Err(_) => {
+                rekey_ike::give_way(&mut cx, &mut sa, &request.continuation, &mut tx);
                 let reason = CloseReason::ProtocolViolation("content of a response");
                 sa.live.wanted.close = Some(reason);
                 Fate::Keep
@@ -344,6 +345,7 @@ fn answer(
         let fate = Fate::Close(CloseReason::ProtocolViolation("content of a request"));
         Reply { fate, ..Reply::error(NotifyType::INVALID_SYNTAX) }
     };
+    let empty = opened.as_ref().is_ok_and(Vec::is_empty);
     let contents = match opened {
         Ok(payloads) => Contents::sort(payloads),
         Err(error @ ParseError::Critical(_)) => {
@@ -352,6 +354,9 @@ fn answer(
         Err(_) => return fatal(),
     };
     sa.window.note_grant(&contents);
+    if !empty {
+        rekey_ike::used_by_peer(cx, sa, &contents, tx);
+    }
     match exchange {
         ExchangeType::CreateChildSa => create_child_sa::respond(cx, sa, &contents, tx),
         ExchangeType::Informational => informational::respond(cx, sa, &contents, tx),
@@ -368,6 +373,7 @@ fn complete(
 ) -> Fate {
     sa.window.note_grant(contents);
     if contents.has(NotifyType::INVALID_SYNTAX) {
+        rekey_ike::give_way(cx, sa, &continuation, tx);
         let reason = CloseReason::PeerRefused(NotifyType::INVALID_SYNTAX);
         return Fate::Close(reason);
     }

@@ -12,6 +12,9 @@ use vipsec_wire::time::Timestamp;
 /// How long the peer may take to delete what it has replaced, before we do.
 const GRACE: Duration = Duration::from_secs(30);
 
+/// How long it may take to decide a collision: more than the repetitions of a request.
+const DECISION: Duration = Duration::from_secs(300);
+
 /// Takeovers for which there must be room in the terms of the IKE SA's keys; with less it is
 /// rekeyed.
 const TAKEOVER_RESERVE: u16 = 32;
@@ -75,7 +78,8 @@ pub(super) fn next(sa: &IkeSa, now: Timestamp, holding: bool) -> Option<Task> {
 fn phase_is_over(sa: &IkeSa, now: Timestamp) -> bool {
     match sa.phase {
         IkePhase::Superseded { by_us, since } => by_us || now >= since + GRACE,
-        IkePhase::Established | IkePhase::Undecided => false,
+        IkePhase::Undecided => now >= sa.about.created + DECISION,
+        IkePhase::Established => false,
     }
 }
 
@@ -129,9 +133,11 @@ pub(super) fn due(sa: &IkeSa, outlook: Outlook) -> Option<Timestamp> {
             times.push(when(established && !wanted.rekey_ike, sa.about.rekey_at));
             times.push(silence(sa, outlook));
         }
-        if let IkePhase::Superseded { since, .. } = sa.phase {
-            times.push(Some(since + GRACE));
-        }
+        times.push(match sa.phase {
+            IkePhase::Superseded { since, .. } => Some(since + GRACE),
+            IkePhase::Undecided => Some(sa.about.created + DECISION),
+            IkePhase::Established => None,
+        });
         times.extend(sa.children.iter().map(|link| match link.phase {
             ChildPhase::Superseded { since, .. } => Some(since + GRACE),
             ChildPhase::Active => None,

@@ -89,8 +89,8 @@ pub(crate) fn complete(
         Continuation::DeleteIke => {
             let reason = sa.live.wanted.close.take();
             Fate::Close(reason.unwrap_or(match sa.phase {
-                IkePhase::Superseded { .. } => CloseReason::Rekeyed,
-                IkePhase::Established | IkePhase::Undecided => CloseReason::Requested,
+                IkePhase::Superseded { .. } | IkePhase::Undecided => CloseReason::Rekeyed,
+                IkePhase::Established => CloseReason::Requested,
             }))
         }
         Continuation::DeleteChildren(spis) => {

@@ -20,7 +20,7 @@ use crate::snapshot;
 use crate::window::Window;
 use vipsec_crypto::Secret;
 use vipsec_wire::id::{Epoch, IkeSaId};
-use vipsec_wire::ike::{IkeSpis, Integrity, Nonce, Notify, NotifyType, Payload};
+use vipsec_wire::ike::{Delete, IkeSpis, Integrity, Nonce, Notify, NotifyType, Payload};
 use vipsec_wire::record::v1::{Continuation, IkeAlgorithms, IkeCollision, IkePhase, RekeyIke};
 
 /// Whether our own rekey of the IKE SA is in flight.
@@ -224,8 +224,13 @@ pub(crate) fn complete(
     tx: &mut Transaction,
 ) -> Fate {
     let made = accept(cx, sa, &rekey, contents, tx);
-    match (made, &rekey.collision) {
-        (Some((mut new, lower_nonce)), Some(collision)) if lower_nonce < collision.lower_nonce => {
+    let collision = rekey.collision.as_ref();
+    let collision = collision.filter(|collision| cx.tables.get(collision.id).is_some());
+    let loses = |lower_nonce: &[u8], collision: &IkeCollision| {
+        lower_nonce < collision.lower_nonce.as_slice() || !is_undecided(cx, collision.id)
+    };
+    match (made, collision) {
+        (Some((mut new, lower_nonce)), Some(collision)) if loses(&lower_nonce, collision) => {
             new.phase = superseded(cx, true);
             cx.tables.insert(new);
             adopt(cx, sa, collision.id, tx);
@@ -276,15 +281,74 @@ fn accept(
     Some((new, nonces.lower().to_vec()))
 }
 
-/// The peer's product of a collision is the one that stays.
+fn is_undecided(cx: &Context<'_>, id: IkeSaId) -> bool {
+    cx.tables.get(id).is_some_and(|sa| sa.phase == IkePhase::Undecided)
+}
+
+/// The peer's product of a collision is the one that stays, if that is not yet decided.
 fn adopt(cx: &mut Context<'_>, old: &mut IkeSa, id: IkeSaId, tx: &mut Transaction) {
-    if let Some(mut new) = cx.tables.take(id) {
+    if is_undecided(cx, id)
+        && let Some(mut new) = cx.tables.take(id)
+    {
         tx.begin(&new);
         tx.touch(id);
         inherit(cx, old, &mut new, tx);
         cx.tables.insert(new);
         old.phase = superseded(cx, false);
     }
+}
+
+/// Nothing comes of a request of ours: what the peer has made of a collision with it stands.
+pub(crate) fn give_way(
+    cx: &mut Context<'_>,
+    sa: &mut IkeSa,
+    request: &Continuation,
+    tx: &mut Transaction,
+) {
+    if let Continuation::RekeyIke(rekey) = request
+        && let Some(collision) = &rekey.collision
+    {
+        adopt(cx, sa, collision.id, tx);
+    }
+}
+
+/// The old SA whose rekey by us has collided with the one that has made `id`.
+fn collided_with(cx: &Context<'_>, family: IkeSaId, id: IkeSaId) -> Option<IkeSaId> {
+    let has = |member: &IkeSaId| {
+        let outstanding = cx.tables.get(*member).and_then(|sa| sa.outstanding.as_ref());
+        match outstanding.map(|outstanding| &outstanding.continuation) {
+            Some(Continuation::RekeyIke(rekey)) => {
+                rekey.collision.as_ref().is_some_and(|collision| collision.id == id)
+            }
+            _ => false,
+        }
+    };
+    cx.tables.family(family).into_iter().find(has)
+}
+
+/// The peer does something with its product of a collision other than deleting it: it has decided
+/// that this one stays, and takes the Child SAs to be there. Our own product, should there be one
+/// yet, is the one to be deleted.
+pub(crate) fn used_by_peer(
+    cx: &mut Context<'_>,
+    sa: &mut IkeSa,
+    contents: &Contents,
+    tx: &mut Transaction,
+) {
+    let ends =
+        contents.deletes.contains(&Delete::Ike) || contents.has(NotifyType::AUTHENTICATION_FAILED);
+    if sa.phase != IkePhase::Undecided || ends {
+        return;
+    }
+    let old = collided_with(cx, sa.about.family, sa.about.id);
+    let Some(mut old) = old.and_then(|id| cx.tables.take(id)) else { return };
+    if old.live.pending.is_none() {
+        tx.begin(&old);
+        tx.touch(old.id());
+        inherit(cx, &mut old, sa, tx);
+        old.phase = superseded(cx, false);
+    }
+    cx.tables.insert(old);
 }
 
 fn set_phase(cx: &mut Context<'_>, id: IkeSaId, phase: IkePhase, tx: &mut Transaction) {
@@ -316,18 +380,14 @@ pub(crate) fn deleted_by_peer(cx: &mut Context<'_>, sa: &mut IkeSa, tx: &mut Tra
     if sa.phase != IkePhase::Undecided {
         return;
     }
-    for id in cx.tables.family(sa.about.family) {
-        let Some(other) = cx.tables.get_mut(id) else { continue };
-        let Some(outstanding) = &other.outstanding else { continue };
-        let Continuation::RekeyIke(rekey) = &outstanding.continuation else { continue };
-        if rekey.collision.as_ref().is_some_and(|collision| collision.id == sa.about.id) {
-            tx.begin(other);
-            tx.touch(id);
-            if let Some(outstanding) = &mut other.outstanding
-                && let Continuation::RekeyIke(rekey) = &mut outstanding.continuation
-            {
-                rekey.collision = None;
-            }
+    let old = collided_with(cx, sa.about.family, sa.about.id);
+    if let Some(old) = old.and_then(|id| cx.tables.get_mut(id)) {
+        tx.begin(old);
+        tx.touch(old.id());
+        if let Some(outstanding) = &mut old.outstanding
+            && let Continuation::RekeyIke(rekey) = &mut outstanding.continuation
+        {
+            rekey.collision = None;
         }
     }
 }

@@ -2,6 +2,7 @@
 //! no IV is used twice under a key, and both ends have the same SAs in the end.
 #![allow(dead_code, clippy::unwrap_used, clippy::cast_possible_truncation)]
 
+pub(crate) mod forge;
 pub(crate) mod site;
 
 use core::net::SocketAddr;

@@ -1,0 +1,60 @@
+//! Messages that a peer could send and ours never does, sealed with the keys of an IKE SA.
+
+use super::{LEFT, Packet, RIGHT, Side, World};
+use core::net::SocketAddr;
+use vipsec_crypto::aead::{AeadAlgorithm, AeadKey};
+use vipsec_wire::id::IkeSaId;
+use vipsec_wire::ike::message::{emit_chain, emit_encrypted_header};
+use vipsec_wire::ike::{ExchangeType, Header, Payload, PayloadType};
+
+/// What stands in the Encrypted payload.
+pub(crate) enum Content {
+    Payloads(Vec<Payload>),
+    /// The type of the first payload, and anything.
+    Bytes(PayloadType, Vec<u8>),
+}
+
+impl World {
+    /// A message to `to` under its IKE SA `id`.
+    pub(crate) fn forge(
+        &mut self,
+        to: Side,
+        id: IkeSaId,
+        (exchange, message_id, response): (ExchangeType, u32, bool),
+        content: Content,
+    ) -> Packet {
+        let about = self.site(to).engine.snapshot(id).expect("it is there").constant;
+        let from_initiator = !about.initiator;
+        let key = if from_initiator { &about.keys.ei } else { &about.keys.er };
+        let algorithm = match key.expose().len() {
+            20 => AeadAlgorithm::Aes128Gcm16,
+            _ => AeadAlgorithm::Aes256Gcm16,
+        };
+        let key = AeadKey::new(algorithm, key.expose()).expect("its key");
+        let header = Header {
+            spis: about.spis,
+            exchange,
+            from_initiator,
+            response,
+            higher_version: false,
+            message_id,
+        };
+        let (first, mut content) = match content {
+            Content::Payloads(payloads) => emit_chain(&payloads),
+            Content::Bytes(first, bytes) => (first, bytes),
+        };
+        content.push(0);
+        let iv = [0xff; 8];
+        let mut message = emit_encrypted_header(&header, first, 8 + content.len() + 16);
+        let tag = key.seal(iv, &message, &mut content);
+        message.extend_from_slice(&iv);
+        message.extend_from_slice(&content);
+        message.extend_from_slice(&tag);
+        let (left, right): (SocketAddr, SocketAddr) = (
+            format!("{LEFT}:500").parse().expect("an address"),
+            format!("{RIGHT}:500").parse().expect("an address"),
+        );
+        let (source, destination) = if to == Side::Left { (right, left) } else { (left, right) };
+        Packet { to, source, destination, message }
+    }
+}
