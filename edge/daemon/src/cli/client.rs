@@ -77,25 +77,10 @@ impl Client {
         Ok(serde_json::from_slice(&body)?)
     }
 
-    /// Calls `line` with each line of an endless answer.
-    pub(super) async fn follow(
-        &mut self,
-        path: &str,
-        mut line: impl FnMut(&str) -> io::Result<()>,
-    ) -> Result<(), ClientError> {
-        let mut body = self.ask(Method::GET, path, Bytes::new()).await?.into_body();
-        let mut waiting = String::new();
-        while let Some(frame) = body.frame().await {
-            let Ok(data) = frame?.into_data() else { continue };
-            waiting.push_str(&String::from_utf8_lossy(&data));
-            while let Some(end) = waiting.find('\n') {
-                let whole: String = waiting.drain(..=end).collect();
-                if line(whole.trim_end()).is_err() {
-                    return Ok(());
-                }
-            }
-        }
-        Ok(())
+    /// Asks for an endless answer.
+    pub(super) async fn follow(mut self, path: &str) -> Result<Lines, ClientError> {
+        let body = self.ask(Method::GET, path, Bytes::new()).await?.into_body();
+        Ok(Lines { _client: self, body, waiting: String::new() })
     }
 
     async fn ask(
@@ -110,6 +95,7 @@ impl Client {
             .header("host", "vipsec")
             .body(Full::new(body))
             .expect("method, path and header are constants of this program");
+        self.sender.ready().await?;
         let response = self.sender.send_request(request).await?;
         if response.status().is_success() {
             return Ok(response);
@@ -121,5 +107,30 @@ impl Client {
         Err(ClientError::Refused(
             text.unwrap_or_else(|| String::from_utf8_lossy(&body).into_owned()),
         ))
+    }
+}
+
+/// The lines of an endless answer.
+#[derive(Debug)]
+pub(super) struct Lines {
+    /// Holds the connection open.
+    _client: Client,
+    body: Incoming,
+    waiting: String,
+}
+
+impl Lines {
+    /// The next line, without its end; `None` when there will be no more.
+    pub(super) async fn next(&mut self) -> Result<Option<String>, ClientError> {
+        loop {
+            if let Some(end) = self.waiting.find('\n') {
+                let whole: String = self.waiting.drain(..=end).collect();
+                return Ok(Some(whole.trim_end().to_owned()));
+            }
+            let Some(frame) = self.body.frame().await else { return Ok(None) };
+            if let Ok(data) = frame?.into_data() {
+                self.waiting.push_str(&String::from_utf8_lossy(&data));
+            }
+        }
     }
 }

@@ -1,15 +1,21 @@
 //! Commands about a running vipsec.
 
-use super::client::{Client, ClientError};
+use super::client::{Client, ClientError, Lines};
 use super::{CliError, Command, Daemon, Kind, SaArgs, tables};
 use serde_json::{Value, json};
+use std::future::pending;
 use std::io::Write;
+use std::net::IpAddr;
 use std::path::Path;
 use std::time::Duration;
 use tokio::time::{Instant, sleep};
 
 /// Longest wait for a node that was told to stop.
 const STOPPING: Duration = Duration::from_secs(20);
+/// Longest wait for the end of a transfer.
+const TRANSFERRING: Duration = Duration::from_secs(10);
+/// How often a transfer's end is looked for.
+const LOOK: Duration = Duration::from_millis(5);
 
 pub(super) fn execute(command: Command, out: &mut dyn Write) -> Result<(), CliError> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
@@ -24,8 +30,11 @@ async fn ask(command: Command, out: &mut dyn Write) -> Result<(), CliError> {
             show(&daemon, "/v1/connections", tables::connections, out).await
         }
         Command::Events { past, daemon } => events(&daemon, past, out).await,
-        Command::Transfer { vip, to, daemon } => {
+        Command::Transfer { vip, to, no_wait: true, daemon } => {
             tell(&daemon, "/v1/transfer", json!({ "vip": vip, "to": to }), out).await
+        }
+        Command::Transfer { vip, to, no_wait: false, daemon } => {
+            transfer(&daemon, vip, &to, TRANSFERRING, out).await
         }
         Command::Stop { open, daemon } => stop(open, &daemon, out).await,
         Command::Rekey(sa) => about_sa("/v1/rekey", sa, out).await,
@@ -80,15 +89,85 @@ async fn about_sa(path: &str, sa: SaArgs, out: &mut dyn Write) -> Result<(), Cli
 }
 
 async fn events(daemon: &Daemon, past: usize, out: &mut dyn Write) -> Result<(), CliError> {
-    let mut client = Client::connect(&daemon.socket).await?;
-    let print = |line: &str| {
-        match serde_json::from_str::<Value>(line) {
+    let client = Client::connect(&daemon.socket).await?;
+    let mut lines = client.follow(&format!("/v1/events?past={past}")).await?;
+    while let Some(line) = lines.next().await? {
+        match serde_json::from_str::<Value>(&line) {
             Ok(event) if !daemon.json => writeln!(out, "{}", tables::event(&event))?,
             _ => writeln!(out, "{line}")?,
         }
-        out.flush()
-    };
-    Ok(client.follow(&format!("/v1/events?past={past}"), print).await?)
+        out.flush()?;
+    }
+    Ok(())
+}
+
+/// Begins a transfer and waits for its end.
+pub(super) async fn transfer(
+    daemon: &Daemon,
+    vip: IpAddr,
+    to: &str,
+    patience: Duration,
+    out: &mut dyn Write,
+) -> Result<(), CliError> {
+    let mut client = Client::connect(&daemon.socket).await?;
+    // Followed from before the beginning, so that no end is missed.
+    let events = Client::connect(&daemon.socket).await?.follow("/v1/events").await.ok();
+    let began = Instant::now();
+    client.post("/v1/transfer", &json!({ "vip": vip, "to": to })).await?;
+    tokio::select! {
+        owned = until_owner(&mut client, vip, to) => owned?,
+        why = called_off(events, vip, to) => return Err(ClientError::Refused(why).into()),
+        () = sleep(patience) => {
+            let owner = owner(&client.get("/v1/status").await?, vip);
+            return Err(ClientError::Refused(format!(
+                "{vip}: {to} does not own it {} s after the transfer began; the owner is {}",
+                patience.as_secs(),
+                owner.as_deref().unwrap_or("unknown"),
+            )).into());
+        }
+    }
+    let took = began.elapsed();
+    if daemon.json {
+        let took = u64::try_from(took.as_micros()).unwrap_or(u64::MAX);
+        writeln!(out, "{:#}", json!({ "vip": vip, "owner": to, "took_us": took }))?;
+    } else {
+        writeln!(out, "{vip}: transferred to {to} in {} ms", took.as_millis())?;
+    }
+    Ok(())
+}
+
+async fn until_owner(client: &mut Client, vip: IpAddr, node: &str) -> Result<(), ClientError> {
+    while owner(&client.get("/v1/status").await?, vip).as_deref() != Some(node) {
+        sleep(LOOK).await;
+    }
+    Ok(())
+}
+
+fn owner(status: &Value, vip: IpAddr) -> Option<String> {
+    let vips = status.get("vips")?.as_array()?;
+    let status = vips.iter().find(|status| is_about(status, "address", vip))?;
+    Some(status.get("owner")?.as_str()?.to_owned())
+}
+
+fn is_about(value: &Value, member: &str, vip: IpAddr) -> bool {
+    value.get(member).and_then(Value::as_str).and_then(|text| text.parse().ok()) == Some(vip)
+}
+
+/// Waits for the event that calls the transfer off, and gives its text. Where it does not come from,
+/// because another node is the owner or the events have ended, this waits for ever.
+async fn called_off(events: Option<Lines>, vip: IpAddr, to: &str) -> String {
+    let Some(mut events) = events else { return pending().await };
+    while let Ok(Some(line)) = events.next().await {
+        let Ok(event) = serde_json::from_str::<Value>(&line) else { continue };
+        let text = |member| event.get(member).and_then(Value::as_str);
+        if text("event") == Some("transfer-aborted")
+            && text("node") == Some(to)
+            && is_about(&event, "vip", vip)
+        {
+            return text("text").unwrap_or("the transfer was called off").to_owned();
+        }
+    }
+    pending().await
 }
 
 /// Stops a running vipsec. A fence can be opened after its vipsec has gone, too.

@@ -51,13 +51,16 @@ enum Command {
         #[command(flatten)]
         daemon: Daemon,
     },
-    /// Move a VIP to another node, without losing a packet
+    /// Move a VIP to another node without losing a packet, and wait until that owns it
     Transfer {
         /// The address
         vip: IpAddr,
         /// The node that shall own it
         #[arg(long, value_name = "NODE")]
         to: String,
+        /// Return as soon as the transfer has begun
+        #[arg(long)]
+        no_wait: bool,
         #[command(flatten)]
         daemon: Daemon,
     },

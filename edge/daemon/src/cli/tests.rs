@@ -8,11 +8,17 @@ use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
+use std::time::Duration;
 use tokio::sync::mpsc;
 use vipsec_wire::time::Timestamp;
 
 /// Runs a vipsec whose node answers with what was asked, and the command lines against it.
 fn against(lines: &'static [&'static [&'static str]]) -> Vec<Result<String, String>> {
+    beside_a_node(|socket| lines.iter().map(|line| execute(line, socket)).collect())
+}
+
+/// Runs a vipsec with a stand-in for its node as long as `act` does.
+fn beside_a_node<T>(act: impl FnOnce(&Path) -> T) -> T {
     let dir = tempfile::tempdir().expect("a directory");
     let socket = dir.path().join("vipsec.sock");
     let runtime = tokio::runtime::Builder::new_multi_thread()
@@ -23,17 +29,42 @@ fn against(lines: &'static [&'static [&'static str]]) -> Vec<Result<String, Stri
     let events = Arc::new(EventLog::default());
     events.note(Timestamp(5), "owned", "192.0.2.10 is ours", BTreeMap::new());
     let (sender, requests) = mpsc::channel(8);
-    runtime.spawn(answer(requests));
+    runtime.spawn(answer(requests, events.clone()));
     let entered = runtime.enter();
     let _served = admin::serve(&socket, sender, events).expect("served");
     drop(entered);
-    lines.iter().map(|line| execute(line, &socket)).collect()
+    act(&socket)
 }
 
-async fn answer(mut requests: mpsc::Receiver<Request>) {
+/// A node whose VIP 192.0.2.10 goes where it is told to, after a while; transfers of 192.0.2.11 are
+/// called off, those of 192.0.2.12 come to no end.
+async fn answer(mut requests: mpsc::Receiver<Request>, events: Arc<EventLog>) {
+    let mut looks = 0;
+    let mut owner = "a".to_owned();
     while let Some(Request { command, reply }) = requests.recv().await {
         let answer = match command {
             Asked::Sas => Ok(json!([])),
+            Asked::Status => {
+                looks += 1;
+                let moved = if looks > 3 { owner.as_str() } else { "a" };
+                Ok(json!({ "vips": [
+                    { "address": "192.0.2.11", "owner": "a" },
+                    { "address": "192.0.2.10", "owner": moved },
+                    { "address": "192.0.2.12", "owner": null },
+                ] }))
+            }
+            Asked::Transfer { vip, to } => {
+                let vip = vip.to_string();
+                if vip == "192.0.2.10" {
+                    owner = to.to_string();
+                }
+                for about in ["192.0.2.99", "192.0.2.11"].iter().filter(|_| vip == "192.0.2.11") {
+                    let fields = [("vip", (*about).to_owned()), ("node", to.to_string())];
+                    let text = format!("{about}: called off, no answer");
+                    events.note(Timestamp(6), "transfer-aborted", &text, fields.into());
+                }
+                Ok(json!({ "text": format!("{vip} to {to:?} has begun") }))
+            }
             Asked::Metrics => Ok(Value::String("vipsec_up 1\n".to_owned())),
             Asked::AcceptRollback { .. } => Err(Failure::Refused("nothing was refused".to_owned())),
             Asked::Rekey(SaRef { kind: SaKind::Child, name }) if name == "net" => {
@@ -60,7 +91,7 @@ fn commands_reach_the_node_and_come_back() {
     let answers = against(&[
         &["sas"],
         &["sas", "--json"],
-        &["transfer", "192.0.2.10", "--to", "b"],
+        &["transfer", "192.0.2.10", "--to", "b", "--no-wait"],
         &["rekey", "child", "net"],
         &["initiate", "road", "net"],
         &["accept-rollback", "192.0.2.10"],
@@ -74,6 +105,34 @@ fn commands_reach_the_node_and_come_back() {
     assert!(answers[4].as_deref().expect("done").contains("Initiate"));
     assert_eq!(answers[5], Err("nothing was refused".to_owned()));
     assert!(answers[6].as_deref().expect_err("no name").contains("allowed are 1 to 32"));
+}
+
+#[test]
+fn a_transfer_is_waited_for_to_its_end() {
+    let answers = against(&[
+        &["transfer", "192.0.2.10", "--to", "b"],
+        &["transfer", "192.0.2.10", "--to", "b", "--json"],
+        &["transfer", "192.0.2.11", "--to", "b"],
+    ]);
+    let done = answers[0].as_deref().expect("done");
+    assert!(done.starts_with("192.0.2.10: transferred to b in ") && done.ends_with(" ms\n"));
+    let done: Value = serde_json::from_str(answers[1].as_deref().expect("done")).expect("JSON");
+    assert!(done["owner"] == "b" && done["took_us"].is_u64(), "{done}");
+    assert_eq!(answers[2], Err("192.0.2.11: called off, no answer".to_owned()));
+}
+
+#[test]
+fn a_transfer_without_an_end_is_a_failure() {
+    let why = beside_a_node(|socket| {
+        let daemon = Daemon { socket: socket.to_owned(), json: false };
+        let vip = "192.0.2.12".parse().expect("an address");
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+        let patience = Duration::from_millis(50);
+        let mut out = std::io::sink();
+        let waited = control::transfer(&daemon, vip, "b", patience, &mut out);
+        runtime.expect("a runtime").block_on(waited).expect_err("no end").to_string()
+    });
+    assert!(why.contains("b does not own it") && why.contains("the owner is unknown"), "{why}");
 }
 
 #[test]
