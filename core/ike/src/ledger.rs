@@ -4,7 +4,7 @@
 
 use crate::child::Child;
 use crate::output::{Change, Event, Output, Ticket};
-use crate::sa::IkeSa;
+use crate::sa::{IkeSa, Wanted};
 use crate::snapshot;
 use crate::tables::Grave;
 use std::collections::{BTreeMap, BTreeSet};
@@ -26,6 +26,7 @@ pub(crate) struct Transaction {
     /// The answer with which an SA ends.
     pub(crate) last_words: Option<Grave>,
     ended: Vec<Box<IkeSa>>,
+    wanted: Vec<(IkeSaId, Wanted)>,
 }
 
 impl Transaction {
@@ -39,6 +40,7 @@ impl Transaction {
         if self.begun.insert(sa.id()) {
             let state = Box::new(snapshot::mutable(sa));
             self.undo.push(Change::IkeMutable { id: sa.id(), state });
+            self.wanted.push((sa.id(), sa.live.wanted.clone()));
         }
     }
 
@@ -97,7 +99,8 @@ impl Transaction {
         let mut undo = self.undo;
         undo.reverse();
         let (sas, events, last_words) = (self.begun, self.events, self.last_words);
-        let pending = Pending { undo, ended: self.ended, sas, events, last_words };
+        let (ended, wanted) = (self.ended, self.wanted);
+        let pending = Pending { undo, ended, wanted, sas, events, last_words };
         (effects, pending)
     }
 }
@@ -120,6 +123,8 @@ pub(crate) struct Pending {
     pub(crate) undo: Vec<Change>,
     /// The SAs that end with it, to be put back before that.
     pub(crate) ended: Vec<Box<IkeSa>>,
+    /// What the SAs wanted to do before, and want again if it is refused.
+    pub(crate) wanted: Vec<(IkeSaId, Wanted)>,
     /// The SAs that wait for it.
     pub(crate) sas: BTreeSet<IkeSaId>,
     /// What to say once it is done.

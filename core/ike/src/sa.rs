@@ -64,6 +64,19 @@ pub(crate) struct Wanted {
     pub(crate) delete: BTreeSet<EspSpi>,
 }
 
+impl Wanted {
+    /// Adds what was wanted earlier and has come to nothing.
+    pub(crate) fn again(&mut self, earlier: Wanted) {
+        let Wanted { close, rekey_ike, liveness, create, rekey, delete } = earlier;
+        self.close = self.close.take().or(close);
+        self.rekey_ike |= rekey_ike;
+        self.liveness |= liveness;
+        self.create.extend(create);
+        self.rekey.extend(rekey);
+        self.delete.extend(delete);
+    }
+}
+
 /// A datagram that waits.
 #[derive(Debug, Clone)]
 pub(crate) struct Datagram {
@@ -81,6 +94,8 @@ pub(crate) struct Live {
     pub(crate) wanted: Wanted,
     /// Nothing that the peer has refused for a while is asked again before this.
     pub(crate) not_before: Timestamp,
+    /// No request of ours before this: the store has refused a write.
+    pub(crate) refused_until: Option<Timestamp>,
     /// The group that the peer wants in the next key exchange.
     pub(crate) preferred_group: Option<Group>,
     /// The changing part of the SA is known.

@@ -3,7 +3,8 @@
 mod world;
 
 use core::time::Duration;
-use vipsec_ike::{Change, Unique};
+use vipsec_esp::Expiry;
+use vipsec_ike::{Change, Output, Stored, Unique};
 use vipsec_wire::ike::{ExchangeType, Message};
 use world::site::{Mode, Site};
 use world::{Packet, Side, World, config};
@@ -100,4 +101,56 @@ fn a_stored_ike_sa_is_not_deleted_without_the_store_when_a_new_one_replaces_it()
     assert!(told(&world));
     assert!(!world.right.store.constants.contains_key(&old));
     assert_eq!(world.right.engine.ike_sa_count(), 1);
+}
+
+/// Something is wanted while the left side's store refuses all writes.
+fn wanted_in_vain(want: impl Fn(&mut World)) -> World {
+    let mut world = World::established();
+    world.left.mode = Mode::Refusing;
+    want(&mut world);
+    world.run();
+    assert!(world.left.engine.ike_sas().all(|view| !view.request_outstanding));
+    world.left.mode = Mode::Prompt;
+    world.pass(Duration::from_secs(5));
+    world
+}
+
+#[test]
+fn a_request_whose_write_was_refused_is_made_again() {
+    let mut world = wanted_in_vain(|world| {
+        let (spi, now) = (world.left.active_child(), world.now);
+        world.left.engine.handle_child_expiry(now, spi, Expiry::Soft, &mut world.rng);
+    });
+    world.check_agreement(1, 1);
+    assert_eq!(world.left.history.len(), 2, "the data path says it only once");
+    let mut world = wanted_in_vain(|world| {
+        let spi = world.left.active_child();
+        world.terminate_child(Side::Left, spi);
+    });
+    world.check_agreement(1, 0);
+    let mut world = wanted_in_vain(|world| _ = world.initiate(Side::Left, "second"));
+    world.check_agreement(1, 2);
+    let mut world = wanted_in_vain(|world| world.terminate_ike(Side::Left));
+    world.check_agreement(0, 0);
+}
+
+#[test]
+fn what_the_store_refuses_at_once_is_not_asked_again_at_once() {
+    let mut world = World::established();
+    world.terminate_ike(Side::Left);
+    let (now, engine) = (world.now, &mut world.left.engine);
+    let mut writes = 0;
+    while let Some(output) = engine.poll_output() {
+        if let Output::Persist { ticket, .. } = output {
+            engine.handle_stored(now, ticket, Stored::Refused, &mut world.rng);
+            writes += 1;
+            assert!(writes < 5, "it never ends");
+        }
+    }
+    let due = engine.poll_timeout().expect("it is not forgotten");
+    assert!(due > now);
+    engine.handle_timeout(now + Duration::from_millis(1), &mut world.rng);
+    assert!(engine.poll_output().is_none());
+    world.pass(Duration::from_secs(5));
+    world.check_agreement(0, 0);
 }

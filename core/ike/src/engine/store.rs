@@ -7,10 +7,14 @@ use crate::retransmit::Retransmission;
 use crate::sa::IkeSa;
 use crate::snapshot;
 use crate::timers::Alarm;
+use core::time::Duration;
 use std::collections::BTreeSet;
 use vipsec_crypto::Random;
 use vipsec_wire::id::IkeSaId;
 use vipsec_wire::time::Timestamp;
+
+/// How long an SA keeps still whose write the store has refused.
+const REFUSED_WAIT: Duration = Duration::from_secs(1);
 
 impl Engine {
     /// Asks for the changes of a step to be written, and holds what depends on it; a step without
@@ -173,11 +177,17 @@ impl Engine {
             // What is taken back was made of live values, so it can be made live again.
             let _ = self.restore(now, change, false);
             if let Some(sa) = id.and_then(|id| self.tables.get_mut(id)) {
-                sa.live.not_before = now + core::time::Duration::from_secs(1);
+                sa.live.not_before = now + REFUSED_WAIT;
                 // Where the peer is remains so, and is written later, unless by another owner.
                 if let Some(here) = here.filter(|here| owner && *here != sa.addresses) {
                     (sa.addresses, sa.live.moved) = (here, true);
                 }
+            }
+        }
+        for (id, wanted) in pending.wanted {
+            if let Some(sa) = self.tables.get_mut(id) {
+                sa.live.wanted.again(wanted);
+                sa.live.refused_until = Some(now + REFUSED_WAIT);
             }
         }
     }

@@ -43,7 +43,8 @@ pub(super) enum Task {
 
 /// What an SA wants to do now, if anything. One request at a time (RFC 7296 section 2.3).
 pub(super) fn next(sa: &IkeSa, now: Timestamp, holding: bool) -> Option<Task> {
-    if sa.outstanding.is_some() || sa.live.pending.is_some() || !sa.live.complete {
+    let waits = sa.live.pending.is_some() || sa.live.refused_until.is_some();
+    if sa.outstanding.is_some() || waits || !sa.live.complete {
         return None;
     }
     if sa.live.wanted.close.is_some() || phase_is_over(sa, now) {
@@ -101,6 +102,7 @@ fn silence(sa: &IkeSa, outlook: Outlook) -> Option<Timestamp> {
 
 /// Turns what is due into what is wanted.
 pub(super) fn note_due(sa: &mut IkeSa, now: Timestamp, epoch: Epoch, outlook: Outlook) {
+    sa.live.refused_until.take_if(|until| now >= *until);
     if sa.phase == IkePhase::Established {
         let few = |term: vipsec_wire::id::Term| term.0 >= u16::MAX - TAKEOVER_RESERVE;
         let worn = epoch.term(sa.about.born).is_none_or(few);
@@ -143,5 +145,6 @@ pub(super) fn due(sa: &IkeSa, outlook: Outlook) -> Option<Timestamp> {
             ChildPhase::Active => None,
         }));
     }
-    times.into_iter().flatten().filter(|due| *due < Timestamp(u64::MAX)).min()
+    let due = times.into_iter().flatten().filter(|due| *due < Timestamp(u64::MAX)).min();
+    sa.live.refused_until.or(due)
 }
