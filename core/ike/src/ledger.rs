@@ -25,8 +25,7 @@ pub(crate) struct Transaction {
     pub(crate) new_sa: bool,
     /// The answer with which an SA ends.
     pub(crate) last_words: Option<Grave>,
-    ended: Vec<Box<IkeSa>>,
-    wanted: Vec<(IkeSaId, Wanted)>,
+    ended: Vec<IkeSa>,
 }
 
 impl Transaction {
@@ -62,7 +61,7 @@ impl Transaction {
         self.begin(&sa);
         self.touched.remove(&sa.id());
         self.changes.push(Change::IkeGone(sa.id()));
-        self.ended.push(sa);
+        self.ended.push(*sa);
     }
 
     /// A new Child SA.
@@ -122,9 +121,7 @@ pub(crate) struct Pending {
     /// What to apply, in this order, if it is refused.
     pub(crate) undo: Vec<Change>,
     /// The SAs that end with it, to be put back before that.
-    pub(crate) ended: Vec<Box<IkeSa>>,
-    /// What the SAs wanted to do before, and want again if it is refused.
-    pub(crate) wanted: Vec<(IkeSaId, Wanted)>,
+    pub(crate) ended: Vec<IkeSa>,
     /// The SAs that wait for it.
     pub(crate) sas: BTreeSet<IkeSaId>,
     /// What to say once it is done.

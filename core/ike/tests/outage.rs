@@ -239,7 +239,7 @@ fn the_ivs_of_an_initiator_go_on_from_its_half_open_sa() {
 /// Checks by the left side within `span`, while packets go out from it every ten seconds.
 fn checks_within(span: Duration, sends: bool) -> usize {
     let mut world = one_who_asks();
-    let family = world.left.engine.ike_sas().next().unwrap().family;
+    let family = world.left.engine.ike_sas().next().expect("an IKE SA").family;
     let (begin, end) = (world.now, world.now + span);
     world.sent.clear();
     while world.now < end {

@@ -159,7 +159,7 @@ impl Engine {
         let owner = self.ownership.is_some();
         for mut sa in pending.ended {
             self.timers.arm(Alarm::Sa(sa.id()), &mut sa.live.armed, None);
-            self.tables.insert(sa);
+            self.tables.insert(Box::new(sa));
         }
         for change in pending.undo {
             if let Change::IkeGone(id) = &change
