@@ -26,6 +26,7 @@ pub(crate) struct Transaction {
     /// The answer with which an SA ends.
     pub(crate) last_words: Option<Grave>,
     ended: Vec<IkeSa>,
+    wanted: Vec<(IkeSaId, Wanted)>,
 }
 
 impl Transaction {
@@ -122,6 +123,8 @@ pub(crate) struct Pending {
     pub(crate) undo: Vec<Change>,
     /// The SAs that end with it, to be put back before that.
     pub(crate) ended: Vec<IkeSa>,
+    /// What the SAs wanted to do before, and want again if it is refused.
+    pub(crate) wanted: Vec<(IkeSaId, Wanted)>,
     /// The SAs that wait for it.
     pub(crate) sas: BTreeSet<IkeSaId>,
     /// What to say once it is done.
