@@ -6,7 +6,7 @@ use crate::vip::Standing;
 use core::time::Duration;
 use std::collections::BTreeMap;
 use vipsec_ike::Activity;
-use vipsec_path::{Report, SaCounters};
+use vipsec_path::{Command, Report, SaCounters};
 use vipsec_wire::cluster::replica::Edges;
 use vipsec_wire::cluster::service::TargetState;
 use vipsec_wire::cluster::{
@@ -59,7 +59,7 @@ impl Node {
             Report::ConnectionList { vip, query, connections } => {
                 self.listed(vip, query, &connections);
             }
-            Report::FabricConfirmed { .. } => {}
+            Report::FabricConfirmed { node } => self.command(Command::FabricConfirmed { node }),
         }
         self.settle(now);
     }

@@ -98,6 +98,13 @@ pub enum Command {
     /// Keys of a new connection to another node. The outbound key is used at once when there is
     /// none yet, otherwise as soon as the peer has shown that it has the new ones.
     FabricKeys(Box<FabricKeys>),
+    /// Another worker has seen that this node uses the keys of its newest connection
+    /// ([`crate::Report::FabricConfirmed`]); without it, a worker that gets no frames of that node
+    /// would go on with keys that a restarted one does not have.
+    FabricConfirmed {
+        /// The node.
+        node: NodeName,
+    },
     /// No frames to or from this node any more.
     FabricGone {
         /// The node.

@@ -29,6 +29,12 @@ impl Path {
                 self.take_over(now, vip, epoch, *handover)
             }
             Command::FabricKeys(keys) => self.fabric_keys(now, &keys, out),
+            Command::FabricConfirmed { node } => {
+                if let Some(node) = self.member(&node) {
+                    self.fabric.confirm(now, node);
+                }
+                Ok(())
+            }
             Command::FabricGone { node } => {
                 if let Some(node) = self.member(&node) {
                     self.fabric.remove(node);

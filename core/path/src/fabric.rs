@@ -112,6 +112,13 @@ impl Fabric {
         Ok(())
     }
 
+    /// A node uses its newest keys, as another worker has seen.
+    pub(crate) fn confirm(&mut self, now: Timestamp, node: u16) {
+        if let Some(peer) = self.peers.get_mut(&node) {
+            peer.confirm(now);
+        }
+    }
+
     /// Forgets a node.
     pub(crate) fn remove(&mut self, node: u16) {
         self.peers.remove(&node);

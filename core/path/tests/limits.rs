@@ -81,6 +81,21 @@ fn new_keys_replace_old_ones_without_loss_whoever_learns_first() {
 }
 
 #[test]
+fn a_worker_that_gets_no_frames_is_told_to_use_the_newest_keys() {
+    let mut peer = Peer::number(1);
+    let mut world = World::owned_by_a();
+    world.install(&peer);
+    world.next_connections();
+    world.join_one("a", "b");
+    world.command("a", &Command::FabricConfirmed { node: name("b") });
+    world.send("a", &mut peer, &tcp(socket(CLIENT), socket(WEB), SYN, &[]));
+    assert_eq!(world.drops("b", DropReason::FabricSpi), 1, "b has not got them yet");
+    world.join_one("b", "a");
+    world.send("a", &mut peer, &tcp(socket(CLIENT), socket(WEB), SYN, &[]));
+    assert_eq!(world.kernel("b").len(), 1);
+}
+
+#[test]
 fn frames_are_authenticated_and_not_replayed() {
     let mut peer = Peer::number(1);
     let mut world = World::owned_by_a();
