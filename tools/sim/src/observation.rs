@@ -197,6 +197,8 @@ pub enum Observation {
     EdgeTold(Actor, u32, u64),
     /// A node says so.
     Said(Actor, Vip, Said),
+    /// What became of a node's control connection with another, as it is told.
+    Linked(Actor, HostId, &'static str),
     /// A process runs.
     Started(Actor),
     /// A process was killed.

@@ -9,6 +9,7 @@ use crate::observation::{Actor, Observation};
 use crate::process::{Channel, Collected, Process, Worker};
 use core::hash::{Hash, Hasher};
 use core::time::Duration;
+use vipsec_node::Link;
 use vipsec_path::{Command, Role};
 use vipsec_wire::time::Timestamp;
 
@@ -276,7 +277,15 @@ impl World {
                 process.node.handle_store(clock, reply);
             }
             Input::Watch => self.look(process),
-            Input::Link(peer, link) => process.node.handle_link(clock, &peer.node(), link),
+            Input::Link(peer, link) => {
+                let what = match link {
+                    Link::Up(_) => "up",
+                    Link::Closed => "closed",
+                    Link::Lost => "lost",
+                };
+                self.note(Observation::Linked(process.actor, peer, what));
+                process.node.handle_link(clock, &peer.node(), link);
+            }
             Input::Message(from, content) => {
                 self.note_message(process, &content);
                 process.node.handle_peer_message(clock, &from.node(), &content);
