@@ -4,9 +4,9 @@ mod world;
 
 use core::time::Duration;
 use vipsec_esp::Expiry;
-use vipsec_ike::{Change, Output, Stored, Unique};
+use vipsec_ike::{Change, Output, Selector, Stored, Unique};
 use vipsec_wire::ike::{ExchangeType, Message};
-use world::site::{Mode, Site};
+use world::site::{Fate, Mode, Site};
 use world::{Packet, Side, World, config};
 
 /// The counter in the IV of an encrypted message.
@@ -153,4 +153,32 @@ fn what_the_store_refuses_at_once_is_not_asked_again_at_once() {
     assert!(engine.poll_output().is_none());
     world.pass(Duration::from_secs(5));
     world.check_agreement(0, 0);
+}
+
+#[test]
+fn a_child_sa_that_we_cannot_have_is_deleted_by_the_next_owner_too() {
+    let (mut left, mut right) = (config(Side::Left), config(Side::Right));
+    for (config, mode) in
+        [(&mut left, vipsec_esp::Mode::Transport), (&mut right, vipsec_esp::Mode::Tunnel)]
+    {
+        let child = &mut config.connections[0].children[0];
+        (child.mode, child.local, child.remote) =
+            (mode, vec![Selector::Dynamic], vec![Selector::Dynamic]);
+        config.connections[0].children.truncate(1);
+    }
+    let mut world = World::with(left, right);
+    world.initiate(Side::Left, "net");
+    world.outputs();
+    for to in [Side::Right, Side::Left, Side::Right] {
+        world.deliver(to);
+        world.outputs();
+    }
+    world.left.mode = Mode::Held;
+    world.deliver(Side::Left);
+    world.outputs();
+    assert_eq!(world.right.installed.len(), 1, "the peer has a Child SA in a mode that we refuse");
+    world.left.mode = Mode::Prompt;
+    world.take_over(Side::Left, Fate::Written);
+    world.pass(Duration::from_secs(40));
+    world.check_agreement(1, 0);
 }

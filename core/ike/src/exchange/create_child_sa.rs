@@ -20,7 +20,9 @@ use vipsec_wire::id::EspSpi;
 use vipsec_wire::ike::{
     Group, KeyExchange, Nonce, Notify, NotifyType, Payload, Protocol, SecurityAssociation,
 };
-use vipsec_wire::record::v1::{ChildPhase, Continuation, CreateChild, IkePhase, PrivateValue};
+use vipsec_wire::record::v1::{
+    ChildLink, ChildPhase, Continuation, CreateChild, IkePhase, PrivateValue,
+};
 
 /// Least time before something that the peer could not do just now is asked again; up to as much
 /// again is added at random (RFC 7296 section 2.25).
@@ -209,7 +211,7 @@ pub(crate) fn complete(
         },
         // The peer has an SA that we cannot have: it is told to delete it.
         None => {
-            sa.live.wanted.delete.insert(create.offer.spi);
+            disown(cx, sa, create.offer.spi);
             let error = Notify::new(NotifyType::NO_PROPOSAL_CHOSEN, Vec::new());
             match create.rekeys {
                 Some(old) => rekey_child::refused(cx, sa, &create, old, &error, tx),
@@ -218,6 +220,16 @@ pub(crate) fn complete(
         }
     }
     Fate::Keep
+}
+
+/// The peer has a Child SA that we have not made, at an SPI that we have offered. It stands among
+/// those of the IKE SA until the peer has deleted it, so that a new owner knows of it.
+pub(crate) fn disown(cx: &Context<'_>, sa: &mut IkeSa, spi: EspSpi) {
+    // Another Child SA may have come to that SPI, once in 2^32 times: it must not be deleted.
+    if cx.tables.child(spi).is_none() {
+        let phase = ChildPhase::Superseded { by_us: true, since: cx.now };
+        sa.children.push(ChildLink { spi, phase, outbound: false });
+    }
 }
 
 /// The Child SA that a response has led to, and the lower of the two nonces.

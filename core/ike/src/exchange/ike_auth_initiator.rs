@@ -9,6 +9,7 @@ use crate::exchange::auth::{
 use crate::exchange::child::{self, Behind, Ingredients, Sides};
 use crate::exchange::configuration;
 use crate::exchange::contents::{Contents, notify};
+use crate::exchange::create_child_sa::disown;
 use crate::exchange::ike_auth::{add_child, draw_lifetime, established_event};
 use crate::exchange::ike_sa_init_initiator::AgreedKeys;
 use crate::half_open::Initiator;
@@ -296,7 +297,7 @@ fn first_child(
         Some(made) => add_child(cx, sa, made, ChildPhase::Active, true, None, tx),
         None => {
             tx.events.push(failed(NotifyType::NO_PROPOSAL_CHOSEN));
-            sa.live.wanted.delete.insert(auth.offer.spi);
+            disown(cx, sa, auth.offer.spi);
         }
     }
 }
