@@ -18,6 +18,13 @@ pub trait Engine: Backend {
     /// [`StoreError`] when it does not.
     fn probe(&mut self) -> Result<(), StoreError>;
 
+    /// Writes something without meaning that is as large as what is usually written, to see
+    /// whether a full store has room again.
+    ///
+    /// # Errors
+    /// [`StoreError::Full`] when it has not, others as with [`Engine::probe`].
+    fn probe_room(&mut self) -> Result<(), StoreError>;
+
     /// Puts everything in order before the end of the process. Failing is no harm.
     fn settle(&mut self) {}
 }

@@ -389,6 +389,15 @@ impl Engine for Sqlite {
         outcome
     }
 
+    fn probe_room(&mut self) -> Result<(), StoreError> {
+        self.identity.check(&self.path)?;
+        self.patience_ms.store(PROBE_WAIT_MS, Ordering::Relaxed);
+        let outcome =
+            schema::load(&self.connection).and_then(|()| schema::unload(&self.connection));
+        self.patience_ms.store(self.lock_wait_ms, Ordering::Relaxed);
+        outcome.map_err(writing)
+    }
+
     fn settle(&mut self) {
         if self.identity.check(&self.path).is_ok() {
             let _ = self.connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(()));

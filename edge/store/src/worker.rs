@@ -40,6 +40,9 @@ struct Worker<O: Open> {
     out: Sender<Reply>,
     /// What was said last; `None` before anything was.
     health: Option<Result<(), StoreError>>,
+    /// It was full, and nothing of size has been written since: that something tiny can be written
+    /// says nothing.
+    is_full: bool,
     /// The watch is told up to here.
     followed: Option<Revision>,
     next_look: Instant,
@@ -56,6 +59,7 @@ impl<O: Open> Worker<O> {
             pace,
             out,
             health: None,
+            is_full: false,
             followed: None,
             next_look: now,
             next_retry: now,
@@ -137,7 +141,13 @@ impl<O: Open> Worker<O> {
         let Some(engine) = &mut self.engine else { return Err(self.why_down()) };
         let outcome = engine.commit(batch);
         match &outcome {
-            Ok(_) => self.set_health(Ok(())),
+            Ok(outcomes) => {
+                let has_written = |one: &Outcome| matches!(one, Outcome::Committed(_));
+                if !self.is_full || outcomes.iter().any(has_written) {
+                    self.is_full = false;
+                    self.set_health(Ok(()));
+                }
+            }
             Err(error) => self.failed(error),
         }
         outcome
@@ -167,7 +177,8 @@ impl<O: Open> Worker<O> {
     fn failed(&mut self, error: &StoreError) {
         match error {
             StoreError::TooLarge(_) => return,
-            StoreError::Full | StoreError::Locked => {}
+            StoreError::Full => self.is_full = true,
+            StoreError::Locked => {}
             _ => self.engine = None,
         }
         self.next_retry = Instant::now() + self.pace.retry;
@@ -205,26 +216,35 @@ impl<O: Open> Worker<O> {
     }
 
     fn recover(&mut self) -> Result<(), Ended> {
-        if let Some(engine) = &mut self.engine {
-            match engine.probe() {
-                Ok(()) => self.set_health(Ok(())),
-                Err(error) => self.failed(&error),
-            }
-            return Ok(());
-        }
-        let opened = self.opener.open().and_then(|mut engine| engine.probe().map(|()| engine));
-        match opened {
-            Ok(engine) => {
-                self.engine = Some(engine);
+        let was_lost = self.engine.is_none();
+        match self.recovered() {
+            Ok(()) => {
+                self.is_full = false;
                 self.set_health(Ok(()));
-                // Whether it is the store that it was is for the reader to find out.
-                self.break_watch()
             }
-            Err(error) => {
-                self.set_health(Err(error));
-                Ok(())
-            }
+            Err(error) => self.failed(&error),
         }
+        // Whether it is the store that it was is for the reader to find out.
+        if was_lost && self.engine.is_some() { self.break_watch() } else { Ok(()) }
+    }
+
+    /// Tries whether writing works, with a store that is opened anew when it was lost. A full one can
+    /// be read.
+    fn recovered(&mut self) -> Result<(), StoreError> {
+        let is_full = self.is_full;
+        let probe = |engine: &mut O::Engine| match is_full {
+            true => engine.probe_room(),
+            false => engine.probe(),
+        };
+        if let Some(engine) = &mut self.engine {
+            return probe(engine);
+        }
+        let mut engine = self.opener.open()?;
+        let outcome = probe(&mut engine);
+        if matches!(outcome, Ok(()) | Err(StoreError::Full)) {
+            self.engine = Some(engine);
+        }
+        outcome
     }
 
     fn look(&mut self) -> Result<(), Ended> {

@@ -17,6 +17,9 @@ struct Scene {
     closed: Option<StoreError>,
     opened: u32,
     batches: Vec<usize>,
+    /// Trials of a full store, and whether they fail.
+    trials: u32,
+    is_crowded: bool,
 }
 
 #[derive(Clone, Default)]
@@ -78,6 +81,12 @@ impl Engine for Scripted {
 
     fn probe(&mut self) -> Result<(), StoreError> {
         self.revision().map(|_| ())
+    }
+
+    fn probe_room(&mut self) -> Result<(), StoreError> {
+        let mut scene = self.stage.scene();
+        scene.trials += 1;
+        if scene.is_crowded { Err(StoreError::Full) } else { Ok(()) }
     }
 }
 
@@ -157,6 +166,39 @@ fn a_full_store_fails_one_request_and_not_its_neighbours() {
     assert_eq!(next(&mut replies), commit_reply(1, Err(StoreError::Full)));
     assert_eq!(next(&mut replies), commit_reply(2, Ok(Outcome::Committed(Revision(1)))));
     assert_eq!(stage.scene().opened, 1, "no reason to open it again");
+    store.stop(replies);
+}
+
+#[test]
+fn a_full_store_is_full_until_something_of_size_was_written() {
+    let stage = Stage::default();
+    let (store, mut replies) = start(&stage);
+    assert_eq!(next(&mut replies), Reply::Health(Ok(())));
+    let crowd = |crowded: bool| {
+        let mut scene = stage.scene();
+        scene.is_crowded = crowded;
+        if crowded {
+            scene.memory.push_fault(Fault::Fails(StoreError::Full));
+        }
+    };
+    crowd(true);
+    store.commit(RequestId(0), put("a")).expect("room");
+    assert_eq!(next(&mut replies), Reply::Health(Err(StoreError::Full)));
+    assert_eq!(next(&mut replies), commit_reply(0, Err(StoreError::Full)));
+    std::thread::sleep(Duration::from_millis(150));
+    store.commit(RequestId(1), fenced("a", 9)).expect("room");
+    let judged = next(&mut replies);
+    assert!(matches!(judged, Reply::Commit { outcome: Ok(Outcome::Refused { .. }), .. }), "quiet");
+    assert!(stage.scene().trials > 1, "it is tried all the time");
+    store.commit(RequestId(2), put("a")).expect("room");
+    assert_eq!(next(&mut replies), Reply::Health(Ok(())), "a commit that succeeded");
+    assert_eq!(next(&mut replies), commit_reply(2, Ok(Outcome::Committed(Revision(1)))));
+    crowd(true);
+    store.commit(RequestId(3), put("a")).expect("room");
+    assert_eq!(next(&mut replies), Reply::Health(Err(StoreError::Full)));
+    assert_eq!(next(&mut replies), commit_reply(3, Err(StoreError::Full)));
+    crowd(false);
+    assert_eq!(next(&mut replies), Reply::Health(Ok(())), "without anybody who writes, too");
     store.stop(replies);
 }
 

@@ -18,6 +18,9 @@ const VERSION: u32 = 1;
 /// The log is cut to this size after a checkpoint.
 const LOG_BYTES: u32 = 16 << 20;
 
+/// Room that a store must have to be taken for one that is not full.
+const BALLAST_BYTES: usize = 64 << 10;
+
 const TABLES: &str = "
     CREATE TABLE meta (
         id INTEGER PRIMARY KEY CHECK (id = 0),
@@ -143,4 +146,18 @@ pub(super) fn compact(sql: &Connection, up_to: u64) -> rusqlite::Result<()> {
         sql.execute("UPDATE meta SET compacted = ?1 WHERE id = 0", [up_to])?;
     }
     Ok(())
+}
+
+/// Writes something large to see whether there is room: an entry that was deleted before the first
+/// revision, so that nobody is told of it, and the next compaction takes it away if [`unload`] does
+/// not. Its key is no store key: those are shorter.
+pub(super) fn load(sql: &Connection) -> rusqlite::Result<()> {
+    let key = " ".repeat(BALLAST_BYTES);
+    sql.execute("INSERT OR REPLACE INTO entry (key, value, revision) VALUES (?1, NULL, 0)", [key])
+        .map(|_| ())
+}
+
+/// Takes away what [`load`] has written.
+pub(super) fn unload(sql: &Connection) -> rusqlite::Result<()> {
+    sql.execute("DELETE FROM entry WHERE value IS NULL AND revision = 0", []).map(|_| ())
 }

@@ -178,9 +178,24 @@ fn a_full_store_still_deletes_and_reads() {
     let filling = (0..100).map(|n| store.commit(&[put(&format!("k/{n}"), 20_000)]));
     let error = filling.filter_map(Result::err).next().expect("it is full in the end");
     assert_eq!(error, StoreError::Full);
-    let (_, before) = store.range("").expect("it can be read");
+    let (entries, before) = store.range("").expect("it can be read");
+    assert_eq!(store.probe(), Ok(()), "something tiny can be written");
+    assert_eq!(store.probe_room(), Err(StoreError::Full));
     store.commit(&[delete("first")]).expect("it can delete");
     assert_eq!(store.revision(), Ok(Revision(before.0 + 1)));
+    let all = Operation::DeletePrefix { prefix: "k/".to_owned() };
+    let emptied = Transaction { conditions: Vec::new(), operations: vec![all] };
+    store.commit(&[emptied]).expect("it can delete more");
+    store.compact(Revision(before.0 + 2)).expect("compacted");
+    for _ in 0..3 {
+        assert_eq!(store.probe_room(), Ok(()));
+    }
+    assert!(entries.len() > 2 && store.range("").expect("readable").0.is_empty());
+    let left: u32 = store
+        .connection
+        .query_row("SELECT count(*) FROM entry WHERE revision = 0", [], |row| row.get(0))
+        .expect("readable");
+    assert_eq!(left, 0, "the trial leaves nothing");
 }
 
 #[test]
