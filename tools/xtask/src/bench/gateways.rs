@@ -85,8 +85,8 @@ pub(super) fn strongswan_pair(lab: &Lab, pair: &Pair) -> Result<[StrongSwan; 2]>
     Ok([left, right])
 }
 
-/// Brings a vipsec tunnel up.
-pub(super) fn vipsec_pair(lab: &Lab, pair: &Pair) -> Result<[Node; 2]> {
+/// Brings a vipsec tunnel up, with ESP in UDP or as such.
+pub(super) fn vipsec_pair(lab: &Lab, pair: &Pair, is_encapsulated: bool) -> Result<[Node; 2]> {
     let mut nodes = Vec::new();
     for (namespace, end, other) in pair.ends() {
         let vips = format!(
@@ -94,6 +94,7 @@ pub(super) fn vipsec_pair(lab: &Lab, pair: &Pair) -> Result<[Node; 2]> {
              [[vip.connection]]\nname = \"pair\"\nlocal_id = \"{vip}\"\nremote_id = \"{peer}\"\n\
              psk = \"topsecretpsk\"\nremote = \"{peer}\"\ninitiate = {initiates}\n\
              proposals = [\"aes256gcm16-prfsha256-x25519\"]\n\
+             force_encapsulation = {is_encapsulated}\n\
              [[vip.connection.child]]\nname = \"net\"\nlocal = [\"{own}/32\"]\n\
              remote = [\"{inner}/32\"]\nproposals = [\"aes256gcm16\"]\n",
             vip = end.vip,

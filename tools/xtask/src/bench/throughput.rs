@@ -13,7 +13,8 @@ use super::Options;
 use super::gateways::{LEFT, Pair, RIGHT, strongswan_pair, take_down, vipsec_pair};
 
 /// What is measured, in the order of the table.
-const PATHS: [&str; 4] = ["veth", "strongSwan", "vipsec", "vipsec, no UDP GSO"];
+const PATHS: [&str; 5] =
+    ["veth", "strongSwan", "vipsec", "vipsec, no UDP GSO", "vipsec, plain ESP"];
 const STREAMS: [u32; 2] = [1, 4];
 
 /// All runs.
@@ -66,11 +67,15 @@ impl Throughput {
         let swans = strongswan_pair(lab, pair)?;
         self.runs(lab, pair, "strongSwan", (LEFT.inner, RIGHT.inner), seconds)?;
         drop(swans);
-        let nodes = vipsec_pair(lab, pair)?;
+        // As strongSwan's userspace ESP always does, in UDP.
+        let nodes = vipsec_pair(lab, pair, true)?;
         self.runs(lab, pair, "vipsec", (LEFT.inner, RIGHT.inner), seconds)?;
         segment_on_send(pair, "off")?;
         self.runs(lab, pair, "vipsec, no UDP GSO", (LEFT.inner, RIGHT.inner), seconds)?;
         segment_on_send(pair, "on")?;
+        take_down(nodes)?;
+        let nodes = vipsec_pair(lab, pair, false)?;
+        self.runs(lab, pair, "vipsec, plain ESP", (LEFT.inner, RIGHT.inner), seconds)?;
         take_down(nodes)
     }
 
