@@ -196,6 +196,27 @@ fn a_peer_behind_a_nat_is_followed_after_authentic_messages_only() {
 }
 
 #[test]
+fn a_late_message_under_a_replaced_ike_sa_moves_no_esp() {
+    let (mut left, right) = (config(Side::Left), config(Side::Right));
+    left.connections[0].force_encapsulation = true;
+    let mut world = up(left, right);
+    world.rekey_ike(Side::Left);
+    world.outputs();
+    world.deliver(Side::Right);
+    world.outputs();
+    world.deliver(Side::Left);
+    world.outputs();
+    let mut delete = world.lose(Side::Right);
+    delete.source = "192.0.2.1:61000".parse().unwrap();
+    let before = world.right.engine.children().next().unwrap().sa.endpoints;
+    world.arrive(&delete);
+    world.run();
+    world.check_agreement(1, 1);
+    assert_eq!(world.right.engine.children().next().unwrap().sa.endpoints, before);
+    assert!(world.right.installed.values().all(|i| i.sa.endpoints == before));
+}
+
+#[test]
 fn a_peer_that_starts_over_replaces_its_old_ike_sa() {
     let mut world = World::established();
     world.left = world::site::Site::new(Side::Left, config(Side::Left), world.now, &mut world.rng);

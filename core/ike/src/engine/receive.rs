@@ -322,7 +322,8 @@ fn conclude(cx: &mut Context<'_>, sa: Box<IkeSa>, fate: Fate, tx: &mut Transacti
 }
 
 /// A peer behind a NAT is followed to the address of its latest authentic, fresh message (RFC 7296
-/// section 2.23). That is written, but nothing waits for it.
+/// section 2.23). That is written, but nothing waits for it. ESP moves with the IKE SA that its
+/// Child SAs belong to, and not with one that was replaced or may replace it.
 fn follow(sa: &mut IkeSa, datagram: &Datagram) -> Option<Output> {
     let moved = sa.addresses.remote != datagram.remote || sa.addresses.local != datagram.local;
     if !moved || !sa.addresses.remote_nat {
@@ -331,7 +332,7 @@ fn follow(sa: &mut IkeSa, datagram: &Datagram) -> Option<Output> {
     (sa.addresses.local, sa.addresses.remote) = (datagram.local, datagram.remote);
     sa.live.moved = true;
     let (ike, endpoints) = (sa.about.family, endpoints(&sa.addresses));
-    Some(Output::Endpoints { ike, endpoints })
+    sa.is_established().then_some(Output::Endpoints { ike, endpoints })
 }
 
 fn answer(

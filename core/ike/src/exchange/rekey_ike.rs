@@ -13,7 +13,7 @@ use crate::exchange::ike_auth::draw_lifetime;
 use crate::exchange::{Fate, Reply, Request};
 use crate::keys::{Nonces, agree, derive_rekeyed_ike, draw_nonce, draw_private};
 use crate::ledger::Transaction;
-use crate::output::{Change, CloseReason, Event};
+use crate::output::{Change, CloseReason, Event, Output};
 use crate::proposals::{IkeProposal, accept_ike, choose_ike, first_group, offer_ike, offers_group};
 use crate::sa::{Description, IkeSa};
 use crate::snapshot;
@@ -292,6 +292,7 @@ fn adopt(cx: &mut Context<'_>, old: &mut IkeSa, id: IkeSaId, tx: &mut Transactio
     {
         tx.begin(&new);
         tx.touch(id);
+        new.addresses = old.addresses;
         inherit(cx, old, &mut new, tx);
         cx.tables.insert(new);
         old.phase = superseded(cx, false);
@@ -345,6 +346,10 @@ pub(crate) fn used_by_peer(
     if old.live.pending.is_none() {
         tx.begin(&old);
         tx.touch(old.id());
+        if old.addresses != sa.addresses {
+            let (ike, endpoints) = (sa.about.family, sa.endpoints());
+            tx.effects.push(Output::Endpoints { ike, endpoints });
+        }
         inherit(cx, &mut old, sa, tx);
         old.phase = superseded(cx, false);
     }
