@@ -145,7 +145,13 @@ fn psk(
     mistakes: &mut Mistakes,
 ) -> Option<SecretBytes> {
     match (&raw.head.psk, &raw.head.psk_file) {
-        (Some(text), None) => mistakes.parse(text, crate::keys::psk_from_text),
+        (Some(text), None) => match crate::keys::psk_from_text(text.get_ref().expose()) {
+            Ok(psk) => Some(psk),
+            Err(why) => {
+                mistakes.at(text.span(), why);
+                None
+            }
+        },
         (None, Some(path)) => match read_psk(path.get_ref()) {
             Ok(psk) => Some(psk),
             Err(why) => {

@@ -5,12 +5,14 @@
 //! Each section is read by itself, so that one reading finds a mistake in each of several sections.
 
 use super::mistake::Mistakes;
-use serde::Deserialize;
 use serde::de::DeserializeOwned;
+use serde::{Deserialize, Deserializer};
+use std::fmt;
 use std::ops::Range;
 use std::path::PathBuf;
 use toml::Spanned;
 use toml::de::{DeArray, DeTable, DeValue, ValueDeserializer};
+use zeroize::Zeroizing;
 
 /// A text with its place.
 pub(super) type Text = Spanned<String>;
@@ -139,7 +141,7 @@ pub(super) struct ConnectionHead {
     pub(super) name: Text,
     pub(super) local_id: Option<Text>,
     pub(super) remote_id: Option<Text>,
-    pub(super) psk: Option<Text>,
+    pub(super) psk: Option<Spanned<SecretText>>,
     pub(super) psk_file: Option<Spanned<PathBuf>>,
     pub(super) remote: Option<Spanned<OneOrMany>>,
     #[serde(default)]
@@ -155,6 +157,28 @@ pub(super) struct ConnectionHead {
     pub(super) force_encapsulation: bool,
     pub(super) dpd_s: Option<Number>,
     pub(super) rekey_s: Option<Number>,
+}
+
+/// A text that nobody else may see: wiped when dropped, and not shown by `Debug`.
+pub(super) struct SecretText(Zeroizing<String>);
+
+impl SecretText {
+    /// The text itself.
+    pub(super) fn expose(&self) -> &str {
+        &self.0
+    }
+}
+
+impl<'de> Deserialize<'de> for SecretText {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<SecretText, D::Error> {
+        String::deserialize(deserializer).map(|text| SecretText(Zeroizing::new(text)))
+    }
+}
+
+impl fmt::Debug for SecretText {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "SecretText({} bytes)", self.0.len())
+    }
 }
 
 /// A text, or a list of texts.

@@ -22,6 +22,7 @@ use mistake::{ConfigError, Mistakes};
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 use vipsec_wire::secret::SecretBytes;
+use zeroize::Zeroizing;
 
 /// Octets below which a pre-shared key is noted as weak.
 const PSK_ADVISED: usize = 16;
@@ -49,6 +50,8 @@ impl Config {
     pub fn load(path: &Path) -> Result<Config, ConfigError> {
         let source = std::fs::read_to_string(path)
             .map_err(|source| ConfigError::Read { path: path.to_owned(), source })?;
+        // It may hold pre-shared keys.
+        let source = Zeroizing::new(source);
         let read_psk = |path: &Path| keys::read_psk(path).map_err(|error| crate::explain(&error));
         Config::parse(&source, path, &read_psk)
     }

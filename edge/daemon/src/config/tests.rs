@@ -191,6 +191,10 @@ fn a_secret_is_not_shown() {
         parse(&EXAMPLE.replace("psk_file = \"/etc/vipsec/road.psk\"", "psk = \"hush-hush\""))
             .expect("fine");
     assert!(!format!("{config:?}").contains("hush"));
+    let source = SINGLE.replace("psk_file = \"/etc/vipsec/road.psk\"", "psk = \"hush-hush\"");
+    let raw = file::read(&source, &mut mistake::Mistakes::default());
+    let shown = format!("{raw:?}");
+    assert!(shown.contains("SecretText(9 bytes)") && !shown.contains("hush"), "{shown}");
 }
 
 #[test]
