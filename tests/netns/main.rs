@@ -1,6 +1,7 @@
 //! vipsec in real network namespaces: what moves, what survives, what never leaves in clear, and
 //! what a dead node does not say.
 
+mod distribution;
 mod fail_closed;
 mod restart;
 mod silence;

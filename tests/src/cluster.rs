@@ -53,7 +53,11 @@ impl Cluster {
         Self::with_client(lab, site, vec![node])
     }
 
-    fn with_client(lab: &Lab, site: Site, nodes: Vec<Node>) -> Result<Self> {
+    /// Brings the client's tunnel up to nodes that run already, a among them.
+    ///
+    /// # Errors
+    /// When something does not come up.
+    pub fn with_client(lab: &Lab, site: Site, nodes: Vec<Node>) -> Result<Self> {
         let outside = Capture::start(lab, &site.switch, "outside")?;
         let inside = Capture::start(lab, &site.switch, "inside")?;
         let client = StrongSwan::start(lab, &site.client, &topology::client_settings(false))?;
