@@ -16,6 +16,8 @@ pub enum ConfigurationType {
     Set,
     /// 4
     Ack,
+    /// Any other: nothing is to be done about it.
+    Other(u8),
 }
 
 /// One attribute; an address that is empty in a request is `None`.
@@ -37,7 +39,7 @@ pub enum Attribute {
     InternalIp6Subnet(Option<(Ipv6Addr, u8)>),
     /// APPLICATION_VERSION, 7
     ApplicationVersion(Vec<u8>),
-    /// Any other, as it is.
+    /// Any other, or one of a length that it cannot have, as it is.
     Other(u16, Vec<u8>),
 }
 
@@ -64,53 +66,59 @@ impl ConfigurationType {
             ConfigurationType::Reply => 2,
             ConfigurationType::Set => 3,
             ConfigurationType::Ack => 4,
+            ConfigurationType::Other(number) => number,
         }
     }
 
-    /// The type of a number; `None` when there is none.
+    /// The type of a number.
     #[must_use]
-    pub fn from_number(number: u8) -> Option<ConfigurationType> {
-        Some(match number {
+    pub fn from_number(number: u8) -> ConfigurationType {
+        match number {
             1 => ConfigurationType::Request,
             2 => ConfigurationType::Reply,
             3 => ConfigurationType::Set,
             4 => ConfigurationType::Ack,
-            _ => return None,
-        })
+            other => ConfigurationType::Other(other),
+        }
     }
 }
 
-/// A value of exactly `N` octets, or an empty one.
-fn value<const N: usize>(bytes: &[u8]) -> Result<Option<[u8; N]>, ParseError> {
+/// A value of exactly `N` octets, or an empty one; `None` for any other.
+fn value<const N: usize>(bytes: &[u8]) -> Option<Option<[u8; N]>> {
     if bytes.is_empty() {
-        return Ok(None);
+        return Some(None);
     }
-    bytes.try_into().map(Some).map_err(|_| ParseError::Length(WHAT))
+    bytes.try_into().map(Some).ok()
 }
 
-fn ipv4(bytes: &[u8]) -> Result<Option<Ipv4Addr>, ParseError> {
-    Ok(value::<4>(bytes)?.map(Ipv4Addr::from))
+fn ipv4(bytes: &[u8]) -> Option<Option<Ipv4Addr>> {
+    Some(value::<4>(bytes)?.map(Ipv4Addr::from))
 }
 
-fn ipv6_prefix(bytes: &[u8]) -> Result<Option<(Ipv6Addr, u8)>, ParseError> {
+fn ipv6_prefix(bytes: &[u8]) -> Option<Option<(Ipv6Addr, u8)>> {
     let Some([address @ .., length]) = value::<17>(bytes)? else {
-        return Ok(None);
+        return Some(None);
     };
     let address: [u8; 16] = address;
-    if length > 128 {
-        return Err(ParseError::Value(WHAT));
-    }
-    Ok(Some((Ipv6Addr::from(address), length)))
+    (length <= 128).then_some(Some((Ipv6Addr::from(address), length)))
 }
 
-fn ipv4_subnet(bytes: &[u8]) -> Result<Option<(Ipv4Addr, Ipv4Addr)>, ParseError> {
+fn ipv4_subnet(bytes: &[u8]) -> Option<Option<(Ipv4Addr, Ipv4Addr)>> {
     let pair = value::<8>(bytes)?;
-    Ok(pair.map(|[a, b, c, d, e, f, g, h]| (Ipv4Addr::new(a, b, c, d), Ipv4Addr::new(e, f, g, h))))
+    Some(
+        pair.map(|[a, b, c, d, e, f, g, h]| (Ipv4Addr::new(a, b, c, d), Ipv4Addr::new(e, f, g, h))),
+    )
 }
 
 impl Attribute {
-    fn parse(kind: u16, bytes: &[u8]) -> Result<Attribute, ParseError> {
-        Ok(match kind {
+    /// What makes no sense is ignored like an attribute that is not known (RFC 7296 section 3.15.1).
+    fn parse(kind: u16, bytes: &[u8]) -> Attribute {
+        let known = Attribute::parse_known(kind, bytes);
+        known.unwrap_or_else(|| Attribute::Other(kind, bytes.to_vec()))
+    }
+
+    fn parse_known(kind: u16, bytes: &[u8]) -> Option<Attribute> {
+        Some(match kind {
             1 => Attribute::InternalIp4Address(ipv4(bytes)?),
             2 => Attribute::InternalIp4Netmask(ipv4(bytes)?),
             3 => Attribute::InternalIp4Dns(ipv4(bytes)?),
@@ -119,7 +127,7 @@ impl Attribute {
             10 => Attribute::InternalIp6Dns(value::<16>(bytes)?.map(Ipv6Addr::from)),
             13 => Attribute::InternalIp4Subnet(ipv4_subnet(bytes)?),
             15 => Attribute::InternalIp6Subnet(ipv6_prefix(bytes)?),
-            other => Attribute::Other(other, bytes.to_vec()),
+            _ => return None,
         })
     }
 
@@ -158,7 +166,7 @@ impl Configuration {
     /// Reads the payload's body, behind the generic header.
     pub(super) fn parse_body(body: &[u8]) -> Result<Configuration, ParseError> {
         let mut reader = Reader::new(WHAT, body);
-        let kind = ConfigurationType::from_number(reader.u8()?).ok_or(ParseError::Value(WHAT))?;
+        let kind = ConfigurationType::from_number(reader.u8()?);
         reader.take(3)?;
         let mut attributes = Vec::new();
         while !reader.is_empty() {
@@ -167,7 +175,7 @@ impl Configuration {
             }
             let attribute = reader.u16()? & 0x7fff;
             let length = usize::from(reader.u16()?);
-            attributes.push(Attribute::parse(attribute, reader.take(length)?)?);
+            attributes.push(Attribute::parse(attribute, reader.take(length)?));
         }
         Ok(Configuration { kind, attributes })
     }
@@ -181,5 +189,44 @@ impl Configuration {
             out.extend_from_slice(&length16(value.len()).to_be_bytes());
             out.extend_from_slice(&value);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(body: &[u8]) -> Configuration {
+        Configuration::parse_body(body).expect("the payload is sound")
+    }
+
+    #[test]
+    fn an_attribute_of_a_wrong_length_is_none_that_we_know() {
+        let v6 = [0xfd; 16];
+        let with_v6 = [&[1, 0, 0, 0, 0, 8, 0, 16][..], &v6, &[0, 1, 0, 0]].concat();
+        let address = Attribute::InternalIp4Address(None);
+        let other = Attribute::Other(8, v6.to_vec());
+        assert_eq!(read(&with_v6).attributes, vec![other, address.clone()]);
+        let long_prefix = [&[1, 0, 0, 0, 0, 8, 0, 17][..], &v6, &[129]].concat();
+        assert!(matches!(read(&long_prefix).attributes[..], [Attribute::Other(8, _)]));
+        for kind in [1, 2, 3, 10, 13, 15] {
+            let body = [1, 0, 0, 0, 0, kind, 0, 3, 1, 2, 3, 0, 1, 0, 0];
+            let other = Attribute::Other(u16::from(kind), vec![1, 2, 3]);
+            let expected = Configuration {
+                kind: ConfigurationType::Request,
+                attributes: vec![other, address.clone()],
+            };
+            assert_eq!(read(&body), expected);
+            let mut written = Vec::new();
+            expected.emit_body(&mut written);
+            assert_eq!(written, body);
+        }
+        // What does not fit into the payload is wrong with the payload.
+        assert!(Configuration::parse_body(&[1, 0, 0, 0, 0, 1, 0, 4, 1]).is_err());
+    }
+
+    #[test]
+    fn a_payload_of_an_unknown_type_is_passed_over() {
+        assert_eq!(read(&[77, 0, 0, 0]).kind.number(), 77);
     }
 }
