@@ -6,6 +6,7 @@ use core::time::Duration;
 use vipsec_esp::Expiry;
 use vipsec_ike::{Change, Output, Selector, Stored, Unique};
 use vipsec_wire::ike::{ExchangeType, Message};
+use world::forge::Content;
 use world::site::{Fate, Mode, Site};
 use world::{Packet, Side, World, config};
 
@@ -181,4 +182,23 @@ fn a_child_sa_that_we_cannot_have_is_deleted_by_the_next_owner_too() {
     world.take_over(Side::Left, Fate::Written);
     world.pass(Duration::from_secs(40));
     world.check_agreement(1, 0);
+}
+
+#[test]
+fn a_peer_whose_ike_auth_response_is_of_no_use_is_told() {
+    let mut world = World::new();
+    world.initiate(Side::Left, "net");
+    world.outputs();
+    for to in [Side::Right, Side::Left, Side::Right] {
+        world.deliver(to);
+        world.outputs();
+    }
+    let response = world.lose(Side::Left);
+    let id = world.right.ike();
+    // Authentic, and without AUTH or an error.
+    let empty = Content::Payloads(Vec::new());
+    let useless = world.forge_from(Side::Right, id, response.kind(), empty);
+    world.arrive(&Packet { message: useless, ..response });
+    world.run();
+    world.check_agreement(0, 0);
 }

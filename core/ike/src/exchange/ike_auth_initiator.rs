@@ -25,8 +25,8 @@ use crate::window::Window;
 use core::net::IpAddr;
 use vipsec_wire::id::IkeSaId;
 use vipsec_wire::ike::{
-    ExchangeType, Group, Header, Identification, Identity, IkeSpis, Message, NotifyType, Payload,
-    Side,
+    Delete, ExchangeType, Group, Header, Identification, Identity, IkeSpis, Message, NotifyType,
+    Payload, Side,
 };
 use vipsec_wire::record::v1::{ChildPhase, HalfOpenAuth, HalfOpenInitiator};
 
@@ -177,16 +177,21 @@ fn open(
     protection.open(&datagram.message, encrypted)
 }
 
-/// The peer has not proven who it is: it is told, once (RFC 7296 section 2.21.2).
+/// The peer has not proven who it is, or has answered with what is of no use, and may have an IKE SA
+/// now: it is told, once (RFC 7296 section 2.21.2).
 fn fail(cx: &mut Context<'_>, half: &mut Initiator, reason: CloseReason) {
     let (id, remote) = (half.state.id, half.state.addresses.remote);
     cx.outbox.outputs.push_back(Output::DropHalfOpen { id });
-    let ours = matches!(reason, CloseReason::AuthenticationFailed);
-    if let (true, Some(auth), Some(protection)) = (ours, &half.state.auth, &half.protection) {
+    let words = match reason {
+        CloseReason::AuthenticationFailed => Some(notify(NotifyType::AUTHENTICATION_FAILED)),
+        CloseReason::ProtocolViolation(_) => Some(Payload::Delete(Delete::Ike)),
+        _ => None,
+    };
+    if let (Some(words), Some(auth), Some(protection)) = (words, &half.state.auth, &half.protection)
+    {
         let header = header(auth.spis, ExchangeType::Informational, MESSAGE_ID + 1);
-        let payloads = [notify(NotifyType::AUTHENTICATION_FAILED)];
         let mut iv = half.iv.unwrap_or(IvSequence::new(cx.epoch, half.state.born));
-        if let Ok(message) = protection.seal(&header, &payloads, &mut iv, cx.rng) {
+        if let Ok(message) = protection.seal(&header, &[words], &mut iv, cx.rng) {
             cx.transmit_to(&half.state.addresses, message);
         }
     }

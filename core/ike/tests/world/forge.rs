@@ -23,8 +23,37 @@ impl World {
         (exchange, message_id, response): (ExchangeType, u32, bool),
         content: Content,
     ) -> Packet {
-        let about = self.site(to).engine.snapshot(id).expect("it is there").constant;
-        let from_initiator = !about.initiator;
+        let message = self.seal(to, id, (exchange, message_id, response), content, false);
+        let (left, right): (SocketAddr, SocketAddr) = (
+            format!("{LEFT}:500").parse().expect("an address"),
+            format!("{RIGHT}:500").parse().expect("an address"),
+        );
+        let (source, destination) = if to == Side::Left { (right, left) } else { (left, right) };
+        Packet { to, source, destination, message }
+    }
+
+    /// A message that `from` could send under its IKE SA `id`.
+    pub(crate) fn forge_from(
+        &mut self,
+        from: Side,
+        id: IkeSaId,
+        kind: (ExchangeType, u32, bool),
+        content: Content,
+    ) -> Vec<u8> {
+        self.seal(from, id, kind, content, true)
+    }
+
+    /// With the keys that `side` has, in its own direction or in that of its peer.
+    fn seal(
+        &mut self,
+        side: Side,
+        id: IkeSaId,
+        (exchange, message_id, response): (ExchangeType, u32, bool),
+        content: Content,
+        own: bool,
+    ) -> Vec<u8> {
+        let about = self.site(side).engine.snapshot(id).expect("it is there").constant;
+        let from_initiator = about.initiator == own;
         let key = if from_initiator { &about.keys.ei } else { &about.keys.er };
         let algorithm = match key.expose().len() {
             20 => AeadAlgorithm::Aes128Gcm16,
@@ -50,11 +79,6 @@ impl World {
         message.extend_from_slice(&iv);
         message.extend_from_slice(&content);
         message.extend_from_slice(&tag);
-        let (left, right): (SocketAddr, SocketAddr) = (
-            format!("{LEFT}:500").parse().expect("an address"),
-            format!("{RIGHT}:500").parse().expect("an address"),
-        );
-        let (source, destination) = if to == Side::Left { (right, left) } else { (left, right) };
-        Packet { to, source, destination, message }
+        message
     }
 }
