@@ -4,9 +4,10 @@
 mod world;
 
 use core::time::Duration;
-use vipsec_cluster::store::{Backend, Key, Operation, Transaction};
+use vipsec_cluster::store::{Backend, Key, Operation, StoreError, Transaction};
+use vipsec_esp::Expiry;
 use vipsec_node::Link;
-use vipsec_path::Command;
+use vipsec_path::{Command, Report};
 use vipsec_wire::cluster::{
     ConnectionState, ConnectionUpdate, Connections, Flow, Message, Protocol,
 };
@@ -98,6 +99,27 @@ fn a_damaged_record_costs_its_own_sa_alone_and_stays_as_it_is() {
     assert!(world.node.sas(world.now).is_empty());
     assert_eq!(world.installs(), 0);
     assert_eq!(world.records()[&key], value);
+}
+
+#[test]
+fn a_rekey_that_falls_due_without_store_waits_and_is_made_up_for() {
+    let mut world = World::new();
+    let auth = world.until_auth();
+    let (local, remote) = (auth.0, auth.1);
+    world.deliver(auth);
+    world.answer(local, remote);
+    let spi_in = world.installed();
+    world.holding = true;
+    world.store_health(Some(StoreError::Locked));
+    let due = Report::Expiry { vip: vip(), spi_in, expiry: Expiry::Soft };
+    world.node.handle_report(world.now, 0, due);
+    world.run(Duration::from_secs(60));
+    assert!(world.kept.is_empty(), "something waits for the store that need not have been begun");
+    let sent = world.sent.len();
+    world.holding = false;
+    world.store_health(None);
+    world.run(Duration::from_millis(100));
+    assert_eq!(world.sent.len(), sent + 1, "the rekey is under way");
 }
 
 #[test]

@@ -16,7 +16,7 @@ use vipsec_node::{
     Config, Event, Node, Output, RequestId, StoreReply, StoreRequest, VipConfig, WhenUnavailable,
 };
 use vipsec_path::{Command, Replay, Report};
-use vipsec_wire::id::{Epoch, NodeName, Vip};
+use vipsec_wire::id::{Epoch, EspSpi, NodeName, Vip};
 use vipsec_wire::ike::TrafficSelector;
 use vipsec_wire::time::Timestamp;
 
@@ -298,6 +298,21 @@ impl World {
 
     pub(crate) fn installs(&self) -> usize {
         self.commands.iter().filter(|command| matches!(command, Command::Install(..))).count()
+    }
+
+    /// The Child SA that was installed last.
+    pub(crate) fn installed(&self) -> EspSpi {
+        let installs = self.commands.iter().rev().find_map(|command| match command {
+            Command::Install(sa, ..) => Some(sa.inbound.spi),
+            _ => None,
+        });
+        installs.expect("an installed SA")
+    }
+
+    /// The store says how it is.
+    pub(crate) fn store_health(&mut self, error: Option<StoreError>) {
+        self.node.handle_store(self.now, StoreReply::Health { error });
+        self.carry_out();
     }
 
     pub(crate) fn saw(&self, kind: &str) -> bool {
