@@ -46,6 +46,39 @@ pub(super) async fn keep_open(shared: Arc<Shared>, tls: Arc<ClientConfig>, peer:
     }
 }
 
+/// Opens another connection with `peer` whenever the one that counts is older than `age`, so that
+/// the keys of TLS and of the fabric do not live for ever. Only one end does this.
+pub(super) async fn renew(shared: Arc<Shared>, tls: Arc<ClientConfig>, peer: Peer, age: Duration) {
+    let mut connections = JoinSet::new();
+    loop {
+        until_old(&shared, &peer.name, age).await;
+        while connections.try_join_next().is_some() {}
+        match open(&shared, &tls, &peer).await {
+            Ok(greeted) => {
+                let (shared, node) = (shared.clone(), peer.name.clone());
+                connections.spawn(async move { serve(&shared, greeted, &node, true).await });
+            }
+            Err(error) => {
+                let why = crate::explain(&error);
+                tracing::debug!(node = %peer.name, why, "the link is not renewed yet");
+            }
+        }
+        sleep(age / 100).await;
+    }
+}
+
+/// Waits until the connection with `peer` is older than `age`.
+async fn until_old(shared: &Shared, peer: &NodeName, age: Duration) {
+    loop {
+        let since = shared.state().registry.since(peer);
+        let left = since.map_or(age / 100, |since| age.saturating_sub(since.elapsed()));
+        if left.is_zero() {
+            return;
+        }
+        sleep(left).await;
+    }
+}
+
 /// Waits while a connection with `peer` stands.
 async fn until_needed(shared: &Shared, peer: &NodeName) {
     loop {

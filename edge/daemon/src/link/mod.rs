@@ -1,6 +1,6 @@
 //! Links: one control connection with every other member, TCP with TLS 1.3 (design section 8).
-//! Both ends open; of two at once the one opened by the lower name stays. What goes through it is
-//! opaque here, except for the greeting.
+//! Both ends open; of two at once the one opened by the lower name stays. After some hours the lower
+//! name opens a new one in its place. What goes through it is opaque here, except for the greeting.
 //!
 //! The end of a connection is news: a kernel closes those of a process that has died, so it is told
 //! at once.
@@ -13,6 +13,7 @@ mod socket;
 mod tests;
 pub mod tls;
 
+use crate::random::OsRandom;
 use registry::Registry;
 use std::collections::BTreeMap;
 use std::io;
@@ -22,6 +23,7 @@ use std::time::Duration;
 use tokio::sync::{Notify, mpsc};
 use tokio::task::JoinSet;
 use tokio::time::timeout;
+use vipsec_crypto::Random;
 use vipsec_crypto::identity::{Identity, PublicKey};
 use vipsec_node::FabricSecrets;
 use vipsec_wire::ParseError;
@@ -31,6 +33,8 @@ use zeroize::Zeroizing;
 
 /// Frames that may wait for one peer. One that does not take them is lost.
 const WAITING: usize = 4096;
+/// About the age at which a link is renewed.
+const RENEWAL: Duration = Duration::from_secs(8 * 3600);
 
 /// This end of all links.
 #[derive(Debug, Clone)]
@@ -174,7 +178,10 @@ impl Links {
         tasks.spawn(dial::accept(shared.clone(), listener, server, peers.to_vec()));
         for peer in peers {
             let client = tls.client(peer.public_key)?;
-            tasks.spawn(dial::keep_open(shared.clone(), client, peer.clone()));
+            tasks.spawn(dial::keep_open(shared.clone(), client.clone(), peer.clone()));
+            if shared.local.name < peer.name {
+                tasks.spawn(dial::renew(shared.clone(), client, peer.clone(), renewal()));
+            }
         }
         Ok(Links { shared, tasks, events, counting: BTreeMap::new() })
     }
@@ -235,6 +242,14 @@ impl Links {
         let _ = timeout(Duration::from_millis(500), ended).await;
         self.tasks.shutdown().await;
     }
+}
+
+/// The age at which a link is renewed: within an eighth of [`RENEWAL`], so that not all are renewed
+/// at once.
+fn renewal() -> Duration {
+    let mut byte = [0];
+    OsRandom::default().fill(&mut byte);
+    RENEWAL * 7 / 8 + RENEWAL / 4 * u32::from(byte[0]) / 255
 }
 
 /// Why there can be no links at all.

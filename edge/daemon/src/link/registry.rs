@@ -70,6 +70,11 @@ impl Registry {
         self.current.is_empty()
     }
 
+    /// When the connection that counts came up.
+    pub(super) fn since(&self, node: &NodeName) -> Option<Instant> {
+        self.current.get(node).map(|current| current.since)
+    }
+
     pub(super) fn has(&self, node: &NodeName) -> bool {
         self.current.contains_key(node)
     }

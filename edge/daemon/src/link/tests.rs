@@ -1,7 +1,6 @@
 //! Links between real sockets on the loopback interface.
 
 use super::*;
-use crate::random::OsRandom;
 use std::time::Instant;
 use tokio::net::TcpStream;
 use tokio::time::{sleep, timeout};
@@ -95,6 +94,36 @@ async fn of_two_opened_at_once_one_stays_the_same_at_both_ends() {
         assert_eq!(keys_a.expect("up").outbound, keys_b.expect("up").inbound);
         assert!(is_quiet(&mut at_a).await, "it does not go on changing");
     }
+}
+
+#[tokio::test]
+async fn a_link_of_age_is_renewed_with_new_keys() {
+    const AGE: Duration = Duration::from_secs(2);
+    let (a, b) = (End::new("a", 1), End::new("b", 1));
+    let (mut at_a, mut at_b) = (a.start(&[b.as_peer()]), b.start(&[a.as_peer()]));
+    let first = settle(&mut at_a).await.expect("up");
+    settle(&mut at_b).await.expect("up");
+    let client = tls::Tls::new(&a.identity).expect("tls").client(b.identity.public_key());
+    let renewing = dial::renew(at_a.shared.clone(), client.expect("a client"), b.as_peer(), AGE);
+    at_a.tasks.spawn(renewing);
+    let mut renewed = Vec::new();
+    for end in [&mut at_a, &mut at_b] {
+        assert!(matches!(next(end).await, LinkEvent::Down { closed_by_kernel: false, .. }));
+        let LinkEvent::Up { secrets, .. } = next(end).await else { panic!("it comes up again") };
+        renewed.push(secrets);
+    }
+    assert_eq!(renewed[0].outbound, renewed[1].inbound);
+    assert_ne!(renewed[0].outbound, first.outbound);
+    at_a.send(&node("b"), SecretBytes::from(&b"on the new one"[..]));
+    assert!(matches!(next(&mut at_b).await, LinkEvent::Message { .. }));
+    assert!(is_quiet(&mut at_a).await, "once, and the old one's end is no news");
+}
+
+#[test]
+fn links_are_renewed_at_different_ages() {
+    let ages: Vec<Duration> = (0..50).map(|_| renewal()).collect();
+    assert!(ages.iter().all(|age| (7 * 3600..=9 * 3600).contains(&age.as_secs())));
+    assert!(ages.iter().any(|age| *age != ages[0]));
 }
 
 #[tokio::test]
