@@ -6,6 +6,7 @@ mod bench;
 mod demo;
 mod dependencies;
 mod root;
+mod sim;
 mod test;
 mod tidy;
 
@@ -56,6 +57,12 @@ enum Task {
         /// The first of them.
         #[arg(long, default_value_t = 0)]
         first: u64,
+        /// Virtual minutes of each; otherwise the seed decides.
+        #[arg(long)]
+        minutes: Option<u64>,
+        /// Replays this seed alone and prints its whole trace.
+        #[arg(long)]
+        replay: Option<u64>,
     },
     /// Formatting, clippy, tidy and dependencies, without tests.
     Lint,
@@ -78,7 +85,10 @@ fn main() -> Result<ExitCode> {
         Task::Bench { json, seconds, rounds } => {
             bench::run(json.as_deref(), bench::Options { seconds, rounds }).map(|()| true)
         }
-        Task::Sim { seeds, first } => sim(seeds, first).map(|()| true),
+        Task::Sim { seeds, first, minutes, replay } => match replay {
+            Some(seed) => sim::replay(seed, minutes).map(|()| true),
+            None => sim::search(seeds, first, minutes).map(|()| true),
+        },
         Task::Lint => test::lint().map(|()| true),
         Task::Tidy => tidy::run(workspace()).map(|()| true),
         Task::Dependencies => dependencies::run(workspace()).map(|()| true),
@@ -86,11 +96,6 @@ fn main() -> Result<ExitCode> {
         Task::Clean => clean().map(|()| true),
     };
     passed.map(|passed| if passed { ExitCode::SUCCESS } else { ExitCode::FAILURE })
-}
-
-/// Runs the simulator, compiled for speed.
-fn sim(seeds: u32, first: u64) -> Result<()> {
-    cargo(&format!("run --release --quiet --package vipsec-sim -- --seeds {seeds} --first {first}"))
 }
 
 fn clean() -> Result<()> {

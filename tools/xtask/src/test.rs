@@ -8,7 +8,7 @@ use vipsec_lab::binaries::{self, PROBE, VIPSEC, workspace};
 use vipsec_lab::packages;
 use vipsec_lab::run::is_root;
 
-use crate::{cargo, dependencies, run as execute, tidy};
+use crate::{cargo, dependencies, run as execute, sim, tidy};
 
 /// Seeds of the simulator that every run replays.
 const SEEDS: u32 = 200;
@@ -20,7 +20,7 @@ pub(crate) fn run() -> Result<()> {
     step("unit, property and vector tests");
     cargo("test --workspace --exclude vipsec-tests --no-fail-fast")?;
     step("the simulator");
-    crate::sim(SEEDS, 0)?;
+    sim::search(SEEDS, 0, None)?;
     step("real networks, real peers");
     real_networks()
 }
