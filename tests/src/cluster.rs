@@ -150,6 +150,7 @@ impl Cluster {
         let mut verdict = judge(&outside_rules(), frames(&self.outside.finish()?)?);
         verdict.merge(judge(&inside_rules(), frames(&self.inside.finish()?)?));
         ensure!(verdict.esp > 200, "only {} ESP packets were seen", verdict.esp);
+        ensure!(verdict.ike > 0, "no encrypted IKE message was seen");
         Ok(verdict)
     }
 
