@@ -252,13 +252,24 @@ impl IkeSa {
     }
 }
 
+/// ESP goes in UDP if there is a NAT on either side, be it a pretended one.
+pub(crate) fn is_encapsulated(addresses: &IkeAddresses) -> bool {
+    addresses.local_nat || addresses.remote_nat || addresses.pretended_nat
+}
+
+/// The peer may get another address on the way. Behind a NAT of our own it is not followed: there
+/// anybody on the way could redirect what we send (RFC 7296 section 2.23).
+pub(crate) fn may_move(addresses: &IkeAddresses) -> bool {
+    addresses.remote_nat && !addresses.local_nat
+}
+
 /// Between which addresses ESP packets travel: in UDP if there is a NAT on either side (RFC 7296
 /// section 2.23).
 pub(crate) fn endpoints(addresses: &IkeAddresses) -> Endpoints {
     Endpoints {
         local: addresses.local,
         remote: addresses.remote,
-        encapsulated: addresses.local_nat || addresses.remote_nat,
+        encapsulated: is_encapsulated(addresses),
         local_nat: addresses.local_nat,
     }
 }

@@ -161,7 +161,47 @@ fn a_pretended_nat_has_esp_encapsulated_and_moves_to_the_other_port() {
         let endpoints = world.left.engine.children().next().unwrap().sa.endpoints;
         assert!(endpoints.encapsulated);
         assert_eq!((endpoints.local.port(), endpoints.remote.port()), (4500, 4500));
+        // There is no mapping of ours to be kept alive.
+        assert!(!endpoints.local_nat);
+        assert!(world.right.engine.children().all(|view| !view.sa.endpoints.local_nat));
     }
+}
+
+/// As [`World::run`], with the right side at another address than the left one knows.
+fn run_behind_nat(world: &mut World) {
+    world.outputs();
+    while let Some(mut packet) = world.wire.pop_front() {
+        match packet.to {
+            Side::Right => packet.destination.set_ip(ip("10.0.0.2")),
+            Side::Left => packet.source.set_ip(ip(world::RIGHT)),
+        }
+        world.arrive(&packet);
+        world.outputs();
+    }
+}
+
+#[test]
+fn behind_a_nat_of_our_own_nobody_is_followed() {
+    let (mut left, right) = (config(Side::Left), config(Side::Right));
+    left.connections[0].force_encapsulation = true;
+    let mut world = World::with(left, right);
+    world.initiate(Side::Left, "net");
+    run_behind_nat(&mut world);
+    let addresses = |world: &World| world.right.engine.ike_sas().next().unwrap().addresses;
+    let before = addresses(&world);
+    assert!(before.local_nat && before.remote_nat);
+    assert_eq!(before.local, "10.0.0.2:4500".parse().unwrap());
+    let elsewhere = "192.0.2.1:61000".parse().unwrap();
+    world.rekey_child(Side::Left);
+    world.outputs();
+    let mut request = world.lose(Side::Right);
+    (request.source, request.destination) = (elsewhere, before.local);
+    world.arrive(&request);
+    world.outputs();
+    assert_eq!(addresses(&world), before);
+    let (now, family) = (world.now, world.right.engine.ike_sas().next().unwrap().family);
+    world.right.engine.handle_mapping(now, family, elsewhere);
+    assert_eq!(addresses(&world), before);
 }
 
 #[test]

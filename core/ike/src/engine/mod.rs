@@ -15,7 +15,7 @@ use crate::error::{Drop, DropCounts, Error};
 use crate::ledger::Ledger;
 use crate::output::{Activity, Output};
 use crate::protect::IvSequence;
-use crate::sa::Datagram;
+use crate::sa::{Datagram, may_move};
 use crate::snapshot::{self, IkeSaSnapshot};
 use crate::tables::Tables;
 use crate::timers::Timers;
@@ -291,7 +291,7 @@ impl Engine {
         let mut said = None;
         for id in self.tables.family(family) {
             let Some(sa) = self.tables.get_mut(id) else { continue };
-            if !sa.addresses.remote_nat || sa.addresses.remote == remote {
+            if !may_move(&sa.addresses) || sa.addresses.remote == remote {
                 continue;
             }
             sa.addresses.remote = remote;

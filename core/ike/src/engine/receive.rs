@@ -12,7 +12,7 @@ use crate::exchange::{
 use crate::ledger::Transaction;
 use crate::output::{CloseReason, Output};
 use crate::protect::OpenFailure;
-use crate::sa::{Datagram, IkeSa, endpoints};
+use crate::sa::{Datagram, IkeSa, endpoints, may_move};
 use crate::tables::Grave;
 use crate::window::Verdict;
 use vipsec_crypto::Random;
@@ -326,7 +326,7 @@ fn conclude(cx: &mut Context<'_>, sa: Box<IkeSa>, fate: Fate, tx: &mut Transacti
 /// Child SAs belong to, and not with one that was replaced or may replace it.
 fn follow(sa: &mut IkeSa, datagram: &Datagram) -> Option<Output> {
     let moved = sa.addresses.remote != datagram.remote || sa.addresses.local != datagram.local;
-    if !moved || !sa.addresses.remote_nat {
+    if !moved || !may_move(&sa.addresses) {
         return None;
     }
     (sa.addresses.local, sa.addresses.remote) = (datagram.local, datagram.remote);

@@ -114,8 +114,13 @@ impl Engine {
         if own != id.0 {
             return Err(Error::Record("SPIs of the IKE SA"));
         }
-        let nowhere =
-            IkeAddresses { local: NOWHERE, remote: NOWHERE, local_nat: false, remote_nat: false };
+        let nowhere = IkeAddresses {
+            local: NOWHERE,
+            remote: NOWHERE,
+            local_nat: false,
+            remote_nat: false,
+            pretended_nat: false,
+        };
         let sa = IkeSa::new(about, Window::new(0, 0), nowhere);
         let mut sa = sa.map_err(|_| Error::Record("keys of the IKE SA"))?;
         sa.phase = snapshot::UNKNOWN_PHASE;

@@ -165,8 +165,13 @@ fn accept(
     ];
     payloads.extend(nat::notifies(spis, local, remote, force));
     let response = Message::new(response_header(spis), payloads).emit();
-    let addresses =
-        IkeAddresses { local, remote, local_nat: found.local || force, remote_nat: found.remote };
+    let addresses = IkeAddresses {
+        local,
+        remote,
+        local_nat: found.local,
+        remote_nat: found.remote,
+        pretended_nat: force,
+    };
     let state = HalfOpenResponder {
         id,
         spis,

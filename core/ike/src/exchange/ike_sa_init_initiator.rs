@@ -16,7 +16,7 @@ use crate::output::{CloseReason, Output};
 use crate::proposals::{accept_ike, first_group, offer_ike, offers_group};
 use crate::protect::Protection;
 use crate::retransmit::Retransmission;
-use crate::sa::Datagram;
+use crate::sa::{Datagram, is_encapsulated};
 use core::net::{IpAddr, SocketAddr};
 use vipsec_wire::id::IkeSaId;
 use vipsec_wire::ike::{
@@ -48,6 +48,7 @@ pub(crate) fn initiate(
         remote: SocketAddr::new(address, IKE_PORT),
         local_nat: false,
         remote_nat: false,
+        pretended_nat: false,
     };
     let mut state = HalfOpenInitiator {
         id,
@@ -183,10 +184,10 @@ fn step(
     };
     let spis = message.header.spis;
     let found = nat::detect(&message.payloads, spis, datagram.local, datagram.remote);
-    let force = connection.force_encapsulation && found.supported;
     let addresses = &mut half.state.addresses;
-    (addresses.local_nat, addresses.remote_nat) = (found.local || force, found.remote);
-    if addresses.local_nat || addresses.remote_nat {
+    (addresses.local_nat, addresses.remote_nat) = (found.local, found.remote);
+    addresses.pretended_nat = connection.force_encapsulation && found.supported;
+    if is_encapsulated(addresses) {
         addresses.local.set_port(ENCAPSULATION_PORT);
         addresses.remote.set_port(ENCAPSULATION_PORT);
     }

@@ -98,6 +98,8 @@ pub struct IkeAddresses {
     pub local_nat: bool,
     /// The peer is behind a NAT, or says so to have its ESP encapsulated.
     pub remote_nat: bool,
+    /// We have said that we are behind a NAT, to have ESP encapsulated.
+    pub pretended_nat: bool,
 }
 
 /// The answer to the peer's last request, byte for byte.
