@@ -4,6 +4,7 @@ use std::thread::sleep;
 use std::time::Duration;
 
 use anyhow::{Result, ensure};
+use vipsec_lab::probe::Prober;
 use vipsec_lab::run::Lab;
 use vipsec_lab::strongswan::exchanges;
 use vipsec_tests::in_lab;
@@ -55,6 +56,34 @@ fn busy_peer(lab: &Lab) -> Result<()> {
     let after = exchanges(&peers.swan.log()?);
     ensure!(before == after, "checked a peer that was heard all the while: {after:?}");
     crate::peers::check_unbroken(ping)
+}
+
+#[test]
+fn one_sided_traffic_is_looked_into_sooner_than_silence() {
+    in_lab(one_sided);
+}
+
+/// Checks of an SA that nobody uses come ever more seldom: after 1, 3, 7, 15 s, and up to a quarter
+/// more. A peer that is sent to and says nothing is asked every second or two.
+fn one_sided(lab: &Lab) -> Result<()> {
+    let peers = Peers::start(lab, road("dpd_s = 1", ""), &client())?;
+    peers.swan.initiate("net")?;
+    let checks = || -> Result<u32> {
+        Ok(exchanges(&peers.swan.log()?).get("INFORMATIONAL").copied().unwrap_or(0))
+    };
+    sleep(Duration::from_secs(10));
+    let silent = checks()?;
+    ensure!((2..=4).contains(&silent), "{silent} checks in ten seconds of silence");
+    // Nothing of the client's reaches the host, not even that nobody listens at its port.
+    peers.site.client.run("ip rule add to 10.3.0.0/24 blackhole pref 1")?;
+    let to = peers.swan.virtual_address()?;
+    let line = format!("datagram --to {to}:9 --interval-us 100000");
+    let sender = Prober::start(lab, &peers.site.host, "one-sided", &line)?;
+    sleep(Duration::from_secs(10));
+    let asked = checks()? - silent;
+    ensure!((4..=10).contains(&asked), "{asked} checks of a peer that only takes");
+    drop(sender);
+    peers.only_sa().map(|_| ())
 }
 
 #[test]
