@@ -195,9 +195,9 @@ impl Table {
         self.place(entry, now_s)
     }
 
-    /// Takes in what another node says of a connection. A packet that passed here since the last
-    /// change of owner is not overridden by hearsay; of two nodes that are said to have the same
-    /// connection, the one that has used it last has it.
+    /// Takes in what another node says of a connection. At the owner, a packet that passed here since
+    /// the last change of owner is not overridden by hearsay; of two nodes that are said to have the
+    /// same connection, the one that has used it last has it.
     ///
     /// # Errors
     /// [`Full`] when there is no room; nothing changes then.
@@ -206,7 +206,7 @@ impl Table {
         let mut touched_s = now_s.saturating_sub(said.idle_s);
         if let Some(known) = self.peek(&said.flow) {
             let over = known.state.is_over();
-            if known.confirmed == self.generation && !over {
+            if self.mirroring && known.confirmed == self.generation && !over {
                 return Ok(());
             }
             if known.node == said.node {

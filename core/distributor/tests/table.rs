@@ -150,12 +150,16 @@ fn hearsay_counts_until_packets_pass() {
     assert_eq!(node(&table), Some(4), "no better claim");
     table.import(at(1000), &said(1, 6, 50), Origin::Holder).expect("room");
     assert_eq!(node(&table), Some(6), "the holder's own word");
+    table.begin_generation(true);
     table.touch(at(1001), &tcp(1), Segment::Tcp(ACK), Direction::Inbound);
     table.import(at(1001), &said(1, 4, 0), Origin::Holder).expect("room");
     assert_eq!(node(&table), Some(6), "a packet has passed");
     table.begin_generation(false);
     table.import(at(1002), &said(1, 4, 0), Origin::Mirror).expect("room");
     assert_eq!(node(&table), Some(4), "another owner decides");
+    table.touch(at(1003), &tcp(1), Segment::Tcp(ACK), Direction::Inbound);
+    table.import(at(1004), &said(1, 5, 0), Origin::Mirror).expect("room");
+    assert_eq!(node(&table), Some(5), "whatever has passed at a target");
 }
 
 #[derive(Debug, Clone)]
