@@ -51,7 +51,11 @@ pub(crate) fn members_of(plan: &Plan, host: HostId) -> Vec<HostId> {
 
 /// The code under test for a process of a host.
 #[must_use]
-pub(crate) fn build(plan: &Plan, start: Beginning<'_>, random: &mut Generator) -> (Node, Vec<Path>) {
+pub(crate) fn build(
+    plan: &Plan,
+    start: Beginning<'_>,
+    random: &mut Generator,
+) -> (Node, Vec<Path>) {
     let host = start.host;
     let workers = if host.is_peer() { 1 } else { plan.workers };
     let members = members_of(plan, host);
@@ -110,10 +114,7 @@ fn member(host: HostId) -> Member {
     Member {
         name: host.node(),
         public_key: [host.number(); 32],
-        roles: Roles {
-            candidate: host.is_candidate() || host.is_peer(),
-            target: host.is_node(),
-        },
+        roles: Roles { candidate: host.is_candidate() || host.is_peer(), target: host.is_node() },
         control: addresses::control(host),
         fabric: addresses::fabric(host),
     }

@@ -117,15 +117,12 @@ fn schedule(plan: &mut Plan, random: &mut Generator) {
     }
 }
 
-fn disturbance(
-    plan: &Plan,
-    random: &mut Generator,
-    lasting: Duration,
-) -> Vec<(Duration, Step)> {
+fn disturbance(plan: &Plan, random: &mut Generator, lasting: Duration) -> Vec<(Duration, Step)> {
     let now = Duration::ZERO;
     let nodes = plan.nodes();
     let node = random.pick(&nodes).copied().unwrap_or(HostId::candidate(0));
-    let candidate = HostId::candidate(u8::try_from(random.below(plan.candidates.into())).unwrap_or(0));
+    let candidate =
+        HostId::candidate(u8::try_from(random.below(plan.candidates.into())).unwrap_or(0));
     let fuse = u32::try_from(random.below(12)).unwrap_or(0);
     match random.below(20) {
         0..=2 => vec![(now, Step::KillOwner(fuse)), (lasting, Step::StartAll)],

@@ -82,6 +82,12 @@ impl Segment {
         !self.blocked.contains(&(from, to))
     }
 
+    /// Whether anything is blocked.
+    #[must_use]
+    pub fn is_divided(&self) -> bool {
+        !self.blocked.is_empty()
+    }
+
     /// Whether anything is blocked or may be lost.
     #[must_use]
     pub fn is_lossy(&self) -> bool {

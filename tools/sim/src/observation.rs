@@ -207,6 +207,8 @@ pub enum Observation {
     Paused(Actor),
     /// It goes on.
     Woken(Actor),
+    /// Some nodes do not reach some others from now on (or all do again).
+    Divided(bool),
     /// A wire loses packets or has a partition from now on (or no more).
     Lossy(Wire, bool),
 }

@@ -65,7 +65,12 @@ impl Process {
     /// A process that has not begun.
     #[must_use]
     pub(crate) fn new(actor: Actor, node: Node, paths: Vec<Path>) -> Process {
-        let worker = |path| Worker { path, role: (Epoch(0), false), timer: None, drops: DropCounts::default() };
+        let worker = |path| Worker {
+            path,
+            role: (Epoch(0), false),
+            timer: None,
+            drops: DropCounts::default(),
+        };
         Process {
             actor,
             node,

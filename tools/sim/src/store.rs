@@ -5,9 +5,7 @@ use crate::random::Generator;
 use core::time::Duration;
 use std::collections::BTreeSet;
 use vipsec_cluster::store::memory::{Content, Fault, Memory};
-use vipsec_cluster::store::{
-    Backend, Changes, Outcome, Revision, StoreError, Transaction,
-};
+use vipsec_cluster::store::{Backend, Changes, Outcome, Revision, StoreError, Transaction};
 use vipsec_crypto::seal::StoreKey;
 use vipsec_node::{StoreReply, StoreRequest};
 

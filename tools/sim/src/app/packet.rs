@@ -157,13 +157,8 @@ mod tests {
         let datagram = udp(ends(), 77, 100);
         let read = Inner::parse(&datagram).unwrap();
         assert_eq!((read.serial, read.transport, read.data.len()), (77, Transport::Udp, 100));
-        let segment = Segment {
-            ends: ends(),
-            sequence: 5,
-            acknowledgement: 6,
-            flags: Flags::ACK,
-            size: 33,
-        };
+        let segment =
+            Segment { ends: ends(), sequence: 5, acknowledgement: 6, flags: Flags::ACK, size: 33 };
         let bytes = tcp(&segment, 78);
         let read = Inner::parse(&bytes).unwrap();
         assert_eq!((read.serial, read.data.len()), (78, 33));

@@ -2,7 +2,6 @@
 
 use super::{Checker, Complaint};
 use crate::host::HostId;
-use crate::network::Wire;
 use crate::observation::{Connection, Observation, Said};
 use std::collections::{BTreeMap, BTreeSet};
 use vipsec_wire::cluster::Protocol;
@@ -14,6 +13,7 @@ pub(super) struct Affinity {
     targets: BTreeMap<Connection, HostId>,
     /// Their last segments may go anywhere.
     finished: BTreeSet<Connection>,
+    paused: BTreeSet<HostId>,
     /// Nodes may not reach each other.
     divided: bool,
 }
@@ -25,11 +25,22 @@ impl Affinity {
             return Ok(());
         }
         match self.targets.insert(*connection, at) {
+            // What stands still cannot say that it has a flow of datagrams.
+            Some(before)
+                if connection.protocol == Protocol::Udp && self.paused.contains(&before) =>
+            {
+                Ok(())
+            }
             Some(before) if before != at => {
                 Err(format!("{connection} was at {before} and came to {at}"))
             }
             _ => Ok(()),
         }
+    }
+
+    fn is_excused(&self, connection: &Connection, before: HostId) -> bool {
+        let away = self.divided || self.paused.contains(&before);
+        connection.protocol == Protocol::Udp && away
     }
 
     /// The memory of a process is gone. Who gets datagrams stands nowhere else but in those of the
@@ -56,7 +67,9 @@ impl Checker for Affinity {
 
     fn note(&mut self, _now: Timestamp, seen: &Observation) -> Complaint {
         match seen {
-            Observation::Served { at, connection, opens, .. } => self.served(*at, connection, *opens),
+            Observation::Served { at, connection, opens, .. } => {
+                self.served(*at, connection, *opens)
+            }
             // A peer that begins anew may have got the inner address of another.
             Observation::Said(by, _, Said::Established(_)) if by.host.is_node() => {
                 self.targets.clear();
@@ -67,12 +80,21 @@ impl Checker for Affinity {
                 Ok(())
             }
             Observation::Reset(connection) => Err(format!("{connection} was reset")),
+            Observation::Paused(actor) => {
+                self.paused.insert(actor.host);
+                Ok(())
+            }
+            Observation::Woken(actor) => {
+                self.paused.remove(&actor.host);
+                Ok(())
+            }
             Observation::Died(actor) => {
+                self.paused.remove(&actor.host);
                 self.died(actor.host);
                 Ok(())
             }
-            Observation::Lossy(Wire::Fabric, lossy) => {
-                self.divide(*lossy);
+            Observation::Divided(divided) => {
+                self.divide(*divided);
                 Ok(())
             }
             _ => Ok(()),

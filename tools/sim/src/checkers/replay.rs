@@ -50,8 +50,13 @@ impl Replay {
         if by.host.is_peer() {
             return Err(format!("{by} delivered packet {serial} {count} times"));
         }
-        let terms: BTreeSet<Epoch> =
-            packet.frames.iter().filter_map(|f| self.arrivals.get(&f.digest)).flatten().copied().collect();
+        let terms: BTreeSet<Epoch> = packet
+            .frames
+            .iter()
+            .filter_map(|f| self.arrivals.get(&f.digest))
+            .flatten()
+            .copied()
+            .collect();
         if terms.len() < count {
             return Err(format!(
                 "{by} delivered packet {serial} a {count}. time, but it came in terms {terms:?} only"

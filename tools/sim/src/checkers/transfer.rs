@@ -5,10 +5,11 @@
 
 use super::{Checker, Complaint};
 use crate::digest::Digest;
+use crate::host::HostId;
 use crate::observation::{Observation, Said};
 use core::hash::BuildHasherDefault;
 use core::time::Duration;
-use std::collections::{HashMap, HashSet, VecDeque};
+use std::collections::{BTreeSet, HashMap, HashSet, VecDeque};
 use vipsec_wire::time::Timestamp;
 
 /// Packets that reach a node up to so long after the transfer still fall under it.
@@ -37,6 +38,8 @@ pub(super) struct Transfer {
     lossy: [bool; 3],
     failing: bool,
     paused: usize,
+    /// Nodes without a process: what their applications serve has to wait.
+    dead: BTreeSet<HostId>,
 }
 
 impl Transfer {
@@ -52,7 +55,8 @@ impl Transfer {
     }
 
     fn is_calm(&self, now: Timestamp) -> bool {
-        let bad = self.lossy.contains(&true) || self.failing || self.paused > 0;
+        let away = self.paused > 0 || !self.dead.is_empty();
+        let bad = self.lossy.contains(&true) || self.failing || away;
         !bad && self.disturbed.is_none_or(|at| now.since(at) > BEFORE)
     }
 
@@ -65,7 +69,7 @@ impl Transfer {
 
     fn end(&mut self, now: Timestamp) {
         if let Some(watched) = &mut self.watched {
-            watched.done = Some(now);
+            watched.done.get_or_insert(now);
         }
     }
 
@@ -133,9 +137,15 @@ impl Checker for Transfer {
                 self.paused = self.paused.saturating_sub(1);
                 self.disturb(now);
             }
-            Observation::Died(_) | Observation::Started(_) | Observation::RolledBack => {
+            Observation::Died(actor) => {
+                self.dead.insert(actor.host);
                 self.disturb(now);
             }
+            Observation::Started(actor) => {
+                self.dead.remove(&actor.host);
+                self.disturb(now);
+            }
+            Observation::RolledBack => self.disturb(now),
             _ => {}
         }
         Ok(())

@@ -25,9 +25,9 @@ pub(super) struct Writes(BTreeMap<Actor, Stage>);
 
 impl Writes {
     fn committed(&mut self, by: Actor) {
-        match self.0.get_mut(&by) {
-            Some(Stage::Claiming(writes) | Stage::Waiting(writes, _)) => *writes += 1,
-            _ => {}
+        let stage = self.0.get_mut(&by);
+        if let Some(Stage::Claiming(writes) | Stage::Waiting(writes, _)) = stage {
+            *writes += 1;
         }
     }
 

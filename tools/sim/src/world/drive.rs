@@ -85,7 +85,9 @@ impl World {
                 })
             }
             Input::Tun(packet) => self.handle_tun(clock, process, &packet),
-            Input::Command(worker, command) => self.handle_command(clock, process, worker, *command),
+            Input::Command(worker, command) => {
+                self.handle_command(clock, process, worker, *command)
+            }
             Input::HandOver(worker, kind, packet) => {
                 let mut packet = packet;
                 self.work(clock, process, worker, None, |path, out| {

@@ -54,7 +54,7 @@ impl World {
             false => is_in(PEERS_NETWORK, destination),
         };
         if protected {
-            self.into_tun(id, packet.to_vec());
+            self.deliver_to_tun(id, packet.to_vec());
         } else if id.is_node() && destination == addresses::PROTECTED {
             self.send_inside(id, HostId::protected(), packet);
         }

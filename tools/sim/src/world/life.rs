@@ -1,12 +1,12 @@
 //! Starts, deaths and pauses of processes.
 
 use super::World;
+use crate::app::tcp::Tcp;
 use crate::blueprint::{self, Beginning};
 use crate::event::{Event, Input};
 use crate::host::HostId;
 use crate::observation::{Actor, Observation};
 use crate::process::Process;
-use crate::app::tcp::Tcp;
 use core::time::Duration;
 use vipsec_node::Socket;
 
@@ -26,8 +26,9 @@ impl World {
             return;
         }
         let sockets = host.apps.accepted.values().filter_map(Tcp::socket);
-        let sockets: Vec<Socket> =
-            sockets.map(|(local, peer, closed)| Socket { local, peer, closed_by_peer: closed }).collect();
+        let sockets: Vec<Socket> = sockets
+            .map(|(local, peer, closed)| Socket { local, peer, closed_by_peer: closed })
+            .collect();
         self.processes += 1;
         let actor = Actor { host: id, process: self.processes };
         let clock = host.clock(self.now);

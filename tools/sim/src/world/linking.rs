@@ -77,13 +77,7 @@ impl World {
         self.arrive_on_link(link, end, input, (quality.latency, quality.latency + quality.jitter));
     }
 
-    fn arrive_on_link(
-        &mut self,
-        link: u64,
-        end: usize,
-        input: Input,
-        delay: (Duration, Duration),
-    ) {
+    fn arrive_on_link(&mut self, link: u64, end: usize, input: Input, delay: (Duration, Duration)) {
         let delay = self.random.span(delay.0, delay.1);
         let Some(connection) = self.links.connections.get_mut(&link) else { return };
         let at = connection.in_order(end, self.now + delay);
@@ -103,7 +97,12 @@ impl World {
                 let delay = (quality.latency, quality.latency + quality.jitter);
                 self.arrive_on_link(link, other, Input::Link(host, Link::Closed), delay);
             } else {
-                self.arrive_on_link(link, other, Input::Link(host, Link::Lost), (PATIENCE, PATIENCE));
+                self.arrive_on_link(
+                    link,
+                    other,
+                    Input::Link(host, Link::Lost),
+                    (PATIENCE, PATIENCE),
+                );
             }
             self.links.connections.remove(&link);
         }

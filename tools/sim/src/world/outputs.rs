@@ -26,7 +26,9 @@ impl World {
         let host = process.actor.host;
         match output {
             Output::Worker { worker, command } => self.command(process, worker, &command),
-            Output::Ike { local, remote, message } => self.send_ike(process, local, remote, &message),
+            Output::Ike { local, remote, message } => {
+                self.send_ike(process, local, remote, &message)
+            }
             Output::Peer { to, content } => {
                 if let Some(to) = HostId::of(&to) {
                     let input = Input::Message(host, content.expose().to_vec());

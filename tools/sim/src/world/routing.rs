@@ -28,8 +28,7 @@ impl World {
         let epoch = role.filter(|(_, owner)| *owner).map(|(epoch, _)| epoch);
         match effect {
             Effect::Emit(Route::Udp { local, remote, tos }, payload) => {
-                let packet =
-                    Outer { source: local, destination: remote, tos, esp: false, payload };
+                let packet = Outer { source: local, destination: remote, tos, esp: false, payload };
                 self.send_outside(process.actor, epoch, serial, packet);
             }
             Effect::Emit(Route::Esp { local, remote, tos }, payload) => {
@@ -160,7 +159,7 @@ impl World {
     }
 
     /// A packet for the TUN of a host: its process gets it, or, when there is none, nobody.
-    pub(super) fn into_tun(&mut self, host: HostId, packet: Vec<u8>) {
+    pub(super) fn deliver_to_tun(&mut self, host: HostId, packet: Vec<u8>) {
         let Some(process) = self.hosts.get(&host).and_then(|host| host.process.as_ref()) else {
             return;
         };
@@ -192,5 +191,6 @@ impl World {
         for (wire, lossy) in wires {
             self.note(Observation::Lossy(wire, lossy));
         }
+        self.note(Observation::Divided(self.fabric.is_divided()));
     }
 }

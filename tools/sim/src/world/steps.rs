@@ -74,11 +74,9 @@ impl World {
                 self.tell_health(&[host], cut.then_some(&error));
             }
             Step::Snapshot => store.take_snapshot(),
-            Step::RollBack => {
-                if store.roll_back() {
-                    self.note(Observation::RolledBack);
-                    self.wake_watches(HostId::candidate(0));
-                }
+            Step::RollBack if store.roll_back() => {
+                self.note(Observation::RolledBack);
+                self.wake_watches(HostId::candidate(0));
             }
             _ => {}
         }

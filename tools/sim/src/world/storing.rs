@@ -8,9 +8,7 @@ use crate::process::{Channel, Process};
 use crate::sabotage::Sabotage;
 use crate::tap;
 use core::time::Duration;
-use vipsec_cluster::store::{
-    Changes, Key, Operation, Outcome, Revision, StoreError, Transaction,
-};
+use vipsec_cluster::store::{Changes, Key, Operation, Outcome, Revision, StoreError, Transaction};
 use vipsec_node::{StoreReply, StoreRequest};
 use vipsec_wire::record;
 
@@ -102,7 +100,9 @@ impl World {
         let watching: Vec<Actor> = self
             .hosts
             .iter_mut()
-            .filter(|(id, _)| (id.is_peer() && **id == store) || (!id.is_peer() && !store.is_peer()))
+            .filter(|(id, _)| {
+                (id.is_peer() && **id == store) || (!id.is_peer() && !store.is_peer())
+            })
             .filter_map(|(_, host)| host.process.as_mut())
             .filter(|process| process.watch.is_some() && !process.watching)
             .map(|process| {
@@ -122,7 +122,9 @@ impl World {
         process.watching = false;
         let host = process.actor.host;
         let name = self.store_of(host);
-        let (Some(after), Some(store)) = (process.watch, self.stores.get_mut(&name)) else { return };
+        let (Some(after), Some(store)) = (process.watch, self.stores.get_mut(&name)) else {
+            return;
+        };
         match store.changes(host, after) {
             Some(Changes::Some { changes, up_to, more }) => {
                 process.watch = Some(up_to);
