@@ -25,12 +25,8 @@ impl Affinity {
             return Ok(());
         }
         match self.targets.insert(*connection, at) {
-            // What stands still cannot say that it has a flow of datagrams.
-            Some(before)
-                if connection.protocol == Protocol::Udp && self.paused.contains(&before) =>
-            {
-                Ok(())
-            }
+            // What stands still or is not reached cannot say that it has a flow of datagrams.
+            Some(before) if self.is_excused(connection, before) => Ok(()),
             Some(before) if before != at => {
                 Err(format!("{connection} was at {before} and came to {at}"))
             }
