@@ -3,9 +3,13 @@
 use super::{Checker, Complaint};
 use crate::host::HostId;
 use crate::observation::{Connection, Observation, Said};
+use core::time::Duration;
 use std::collections::{BTreeMap, BTreeSet};
 use vipsec_wire::cluster::Protocol;
 use vipsec_wire::time::Timestamp;
+
+/// A process that has stood still has looked into its sockets by then.
+const AWAKENING: Duration = Duration::from_millis(100);
 
 /// See the module's text.
 #[derive(Default)]
@@ -14,14 +18,26 @@ pub(super) struct Affinity {
     /// Their last segments may go anywhere.
     finished: BTreeSet<Connection>,
     paused: BTreeSet<HostId>,
+    woken: BTreeMap<HostId, Timestamp>,
     /// Nodes may not reach each other.
     divided: bool,
 }
 
 impl Affinity {
-    fn served(&mut self, at: HostId, connection: &Connection, opens: bool) -> Complaint {
+    fn served(
+        &mut self,
+        now: Timestamp,
+        at: HostId,
+        connection: &Connection,
+        opens: bool,
+    ) -> Complaint {
         // A SYN that is repeated may go elsewhere until the handshake is done.
         if (connection.protocol == Protocol::Tcp && opens) || self.finished.contains(connection) {
+            return Ok(());
+        }
+        // What lay in the socket of a deposed owner that stood still goes where it went then.
+        let woken = self.woken.get(&at).is_some_and(|at| now.since(*at) < AWAKENING);
+        if connection.protocol == Protocol::Udp && woken {
             return Ok(());
         }
         match self.targets.insert(*connection, at) {
@@ -61,10 +77,10 @@ impl Checker for Affinity {
         "6 affinity"
     }
 
-    fn note(&mut self, _now: Timestamp, seen: &Observation) -> Complaint {
+    fn note(&mut self, now: Timestamp, seen: &Observation) -> Complaint {
         match seen {
             Observation::Served { at, connection, opens, .. } => {
-                self.served(*at, connection, *opens)
+                self.served(now, *at, connection, *opens)
             }
             // A peer that begins anew may have got the inner address of another.
             Observation::Said(by, _, Said::Established(_)) if by.host.is_node() => {
@@ -82,9 +98,10 @@ impl Checker for Affinity {
             }
             Observation::Woken(actor) => {
                 self.paused.remove(&actor.host);
+                self.woken.insert(actor.host, now);
                 Ok(())
             }
-            Observation::Died(actor) => {
+            Observation::Died(actor) | Observation::Started(actor) => {
                 self.paused.remove(&actor.host);
                 self.died(actor.host);
                 Ok(())

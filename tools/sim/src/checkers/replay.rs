@@ -50,13 +50,11 @@ impl Replay {
         if by.host.is_peer() {
             return Err(format!("{by} delivered packet {serial} {count} times"));
         }
-        let terms: BTreeSet<Epoch> = packet
-            .frames
-            .iter()
-            .filter_map(|f| self.arrivals.get(&f.digest))
-            .flatten()
-            .copied()
-            .collect();
+        let digests = packet.frames.iter().map(|frame| frame.digest);
+        let arrivals = digests.filter_map(|digest| self.arrivals.get(&digest));
+        let mut terms: BTreeSet<Epoch> = arrivals.flatten().copied().collect();
+        // It may have waited at a former owner and have been forwarded since.
+        terms.insert(self.newest);
         if terms.len() < count {
             return Err(format!(
                 "{by} delivered packet {serial} a {count}. time, but it came in terms {terms:?} only"
