@@ -15,6 +15,7 @@ use crate::report::Report;
 use crate::sink::Sink;
 use core::net::SocketAddr;
 use vipsec_wire::fabric::{Header, Kind, LateOuter};
+use vipsec_wire::id::Epoch;
 use vipsec_wire::ip::Packet;
 use vipsec_wire::time::Timestamp;
 
@@ -94,7 +95,7 @@ impl Path {
         let late = header.kind == Kind::LateInner;
         // Who first sent a late packet is not known.
         let from = (!late).then_some(from);
-        if self.is_early(vip, header) {
+        if self.is_early(vip, header.epoch) {
             let kept = self.vip(vip)?.held.push(now, HeldKind::Inner(from), late, packet);
             return kept.then_some(()).ok_or(DropReason::FreezeFull);
         }
@@ -118,16 +119,17 @@ impl Path {
             tos: late.traffic_class,
         };
         let packet = &mut body[at..];
-        if self.is_early(vip, header) {
+        if self.is_early(vip, header.epoch) {
             let kept = self.vip(vip)?.held.push(now, HeldKind::Outer(outer), true, packet);
             return kept.then_some(()).ok_or(DropReason::FreezeFull);
         }
         self.outer(now, vip, outer, true, packet, out)
     }
 
-    /// Whether somebody takes this node for the owner of an epoch that it does not know of yet.
-    fn is_early(&self, vip: usize, header: &Header) -> bool {
+    /// Whether somebody takes this node for the owner of an epoch that this worker does not know of
+    /// yet.
+    pub(crate) fn is_early(&self, vip: usize, epoch: Epoch) -> bool {
         let state = self.vips.get(vip).and_then(Option::as_ref);
-        state.is_some_and(|state| !state.is_owner() && header.epoch > state.epoch())
+        state.is_some_and(|state| !state.is_owner() && epoch > state.epoch())
     }
 }

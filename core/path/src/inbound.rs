@@ -100,7 +100,7 @@ impl Path {
     ) -> Result<(), DropReason> {
         let sa = self.sad.get(slot).ok_or(DropReason::UnknownSpi)?;
         if sa.home != self.config.worker {
-            out.hand_over(sa.home, hand_over(outer), packet);
+            out.hand_over(sa.home, hand_over(outer, epoch), packet);
             return Ok(());
         }
         let vip = sa.vip;
@@ -248,11 +248,11 @@ impl Path {
     }
 }
 
-fn hand_over(outer: Outer) -> HandOver {
+fn hand_over(outer: Outer, epoch: Epoch) -> HandOver {
     let Outer { local, remote, tos } = outer;
     if outer.is_plain_esp() {
-        HandOver::Esp { local: local.ip(), remote: remote.ip(), tos }
+        HandOver::Esp { local: local.ip(), remote: remote.ip(), tos, epoch }
     } else {
-        HandOver::Udp { local, remote, tos }
+        HandOver::Udp { local, remote, tos, epoch }
     }
 }

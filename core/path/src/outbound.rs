@@ -137,7 +137,7 @@ impl Path {
         let name = state.vip;
         let home = self.sad.get(slot).ok_or(DropReason::NoSa)?.home;
         if home != worker {
-            let kind = HandOver::Inner { vip: name, from, late };
+            let kind = HandOver::Inner { vip: name, from, late, epoch };
             out.hand_over(home, kind, packet.bytes());
             return Ok(());
         }

@@ -5,7 +5,7 @@ use crate::command::Command;
 use crate::config::PathConfig;
 use crate::counters::{DropCounts, DropReason};
 use crate::fabric::Fabric;
-use crate::freeze::Outer;
+use crate::freeze::{HeldKind, Outer};
 use crate::keepalive::Keepalives;
 use crate::pmtu::PathMtus;
 use crate::report::Report;
@@ -18,7 +18,7 @@ use std::collections::VecDeque;
 use vipsec_crypto::Random;
 use vipsec_esp::IvGenerator;
 use vipsec_wire::esp::{IKE_PORT, NAT_KEEPALIVE, NAT_T_PORT};
-use vipsec_wire::id::{EspSpi, IkeSaId, NodeName, Vip};
+use vipsec_wire::id::{Epoch, EspSpi, IkeSaId, NodeName, Vip};
 use vipsec_wire::time::Timestamp;
 
 /// One worker. See the crate's text for the order of calls.
@@ -146,25 +146,52 @@ impl Path {
         packet: &mut [u8],
         out: &mut dyn Sink,
     ) {
-        match kind {
-            HandOver::Udp { local, remote, tos } => {
-                self.handle_udp(now, local, remote, tos, packet, out);
+        let result = match kind {
+            HandOver::Udp { local, remote, tos, epoch } => {
+                self.handed_outer(now, Outer { local, remote, tos }, epoch, packet, out)
             }
-            HandOver::Esp { local, remote, tos } => {
-                self.handle_esp(now, local, remote, tos, packet, out);
+            HandOver::Esp { local, remote, tos, epoch } => {
+                let (local, remote) = (SocketAddr::new(local, 0), SocketAddr::new(remote, 0));
+                self.handed_outer(now, Outer { local, remote, tos }, epoch, packet, out)
             }
-            HandOver::Inner { vip, from, late } => {
-                let result = match self.find_vip(vip) {
-                    Some(index) => self.inner_of(now, index, from, late, packet, out),
-                    None => Err(DropReason::UnknownVip),
-                };
-                self.count(result);
-            }
-            HandOver::Fabric { .. } => {
-                let result = self.frame(now, packet, out);
-                self.count(result);
-            }
+            HandOver::Inner { vip, from, late, epoch } => match self.find_vip(vip) {
+                Some(index) if self.is_early(index, epoch) => {
+                    self.hold(now, index, HeldKind::Inner(from), late, packet)
+                }
+                Some(index) => self.inner_of(now, index, from, late, packet, out),
+                None => Err(DropReason::UnknownVip),
+            },
+            HandOver::Fabric { .. } => self.frame(now, packet, out),
+        };
+        self.count(result);
+    }
+
+    fn handed_outer(
+        &mut self,
+        now: Timestamp,
+        outer: Outer,
+        epoch: Epoch,
+        packet: &mut [u8],
+        out: &mut dyn Sink,
+    ) -> Result<(), DropReason> {
+        let vip = self.vip_of(outer.local.ip()).ok_or(DropReason::UnknownVip)?;
+        if self.is_early(vip, epoch) {
+            return self.hold(now, vip, HeldKind::Outer(outer), false, packet);
         }
+        self.outer(now, vip, outer, false, packet, out)
+    }
+
+    /// Keeps a packet until this worker knows what it is to the VIP.
+    fn hold(
+        &mut self,
+        now: Timestamp,
+        vip: usize,
+        kind: HeldKind,
+        late: bool,
+        packet: &[u8],
+    ) -> Result<(), DropReason> {
+        let kept = self.vip(vip)?.held.push(now, kind, late, packet);
+        kept.then_some(()).ok_or(DropReason::FreezeFull)
     }
 
     /// The path MTU to a peer, as the kernel learnt it: bytes of the outer IP packet. Raised to 576

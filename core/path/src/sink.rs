@@ -2,7 +2,7 @@
 //! simulator, which delivers them in virtual time.
 
 use core::net::{IpAddr, SocketAddr};
-use vipsec_wire::id::Vip;
+use vipsec_wire::id::{Epoch, Vip};
 
 /// Takes packets from a [`crate::Path`].
 pub trait Sink {
@@ -60,6 +60,8 @@ pub enum HandOver {
         remote: SocketAddr,
         /// DSCP and ECN of the outer header.
         tos: u8,
+        /// In which the worker that gives it owns the VIP; the other may not know it yet.
+        epoch: Epoch,
     },
     /// Plain ESP, from the SPI on.
     Esp {
@@ -69,6 +71,8 @@ pub enum HandOver {
         remote: IpAddr,
         /// DSCP and ECN of the outer header.
         tos: u8,
+        /// As above.
+        epoch: Epoch,
     },
     /// An IP packet to be sealed for this VIP.
     Inner {
@@ -78,6 +82,8 @@ pub enum HandOver {
         from: Option<u16>,
         /// Another node has forwarded it already.
         late: bool,
+        /// As above.
+        epoch: Epoch,
     },
     /// A frame of the fabric.
     Fabric {

@@ -163,6 +163,30 @@ fn each_peer_has_a_home_worker_to_which_others_hand_over() {
 }
 
 #[test]
+fn a_worker_that_is_told_later_keeps_what_another_hands_over() {
+    let mut world = World::new(2, &Limits::default());
+    let mut peers: Vec<_> = (1..=4).map(Peer::number).collect();
+    for peer in &peers {
+        world.install(peer);
+    }
+    world.own("a", 1);
+    world.follow("b", 1, Some("a"));
+    let owner = Command::SetRole { vip: vip(), role: Role::Owner { epoch: Epoch(2) } };
+    world.command_worker("b", 0, owner.clone());
+    for (number, peer) in (1..).zip(&mut peers) {
+        let client = (IpAddr::from([10, 77, 0, number]), 4000).into();
+        world.send("b", peer, &udp(client, socket("10.3.0.5:9"), b"in"));
+        world.arrives_inside("b", &udp(socket("10.3.0.5:9"), client, b"out"));
+    }
+    let early = (world.kernel("b").len(), world.outside().len());
+    assert!(early.0 < 4 && early.1 < 4, "some belong to the other worker: {early:?}");
+    world.command_worker("b", 1, owner);
+    let late = (world.kernel("b").len(), world.outside().len());
+    assert_eq!((early.0 + late.0, early.1 + late.1), (4, 4));
+    assert_eq!(world.all_drops(), []);
+}
+
+#[test]
 fn counters_edges_and_drops_are_reported() {
     let mut peer = Peer::number(1);
     let mut world = World::owned_by_a();
