@@ -108,6 +108,8 @@ pub enum Said {
     Established(u64),
     /// A Child SA is up: inbound and outbound SPI.
     ChildUp(u32, u32),
+    /// A Child SA was replaced: old and new inbound SPI.
+    ChildRekeyed(u32, u32),
     /// An IKE SA or Child SA has ended or failed; the text says how.
     Ended(String),
     /// Anything else.

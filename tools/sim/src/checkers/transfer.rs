@@ -118,7 +118,10 @@ impl Checker for Transfer {
                 Said::TransferBegun if by.host.is_node() => self.begin(now),
                 Said::TransferAborted => self.end(now),
                 Said::TransferDone(_) => self.end(now),
-                Said::Established(_) | Said::ChildUp(..) | Said::Ended(_) => self.disturb(now),
+                Said::Established(_)
+                | Said::ChildUp(..)
+                | Said::ChildRekeyed(..)
+                | Said::Ended(_) => self.disturb(now),
                 _ => {}
             },
             Observation::Lossy(wire, lossy) => {
@@ -129,6 +132,8 @@ impl Checker for Transfer {
                 self.failing = *failing;
                 self.disturb(now);
             }
+            // A peer has no SA. (If it had one until the transfer, that is no excuse.)
+            Observation::Dropped(_, "no_sa") if self.watched.is_none() => self.disturb(now),
             Observation::Paused(_) => {
                 self.paused += 1;
                 self.disturb(now);

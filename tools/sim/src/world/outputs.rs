@@ -110,6 +110,7 @@ impl World {
             vipsec_node::Event::Ike(vip, event) => match event {
                 I::Established { id, .. } => (*vip, Said::Established(id.0)),
                 I::ChildUp { spi_in, spi_out, .. } => (*vip, Said::ChildUp(spi_in.0, spi_out.0)),
+                I::ChildRekeyed { old, new, .. } => (*vip, Said::ChildRekeyed(old.0, new.0)),
                 I::Closed { .. } | I::Failed { .. } | I::ChildFailed { .. } => {
                     (*vip, Said::Ended(format!("{event:?}")))
                 }
