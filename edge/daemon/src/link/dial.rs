@@ -172,7 +172,7 @@ async fn answer(
     tls: Arc<ServerConfig>,
     peers: &[Peer],
 ) -> Result<(Greeted<TcpStream>, NodeName), LinkError> {
-    socket::tune(&stream)?;
+    let stream = socket::tune(stream)?;
     let stream = TlsStream::from(TlsAcceptor::from(tls).accept(stream).await?);
     let key = tls::peer_key(stream.get_ref().1.peer_certificates());
     let peer = peers.iter().find(|peer| Some(peer.public_key) == key);
