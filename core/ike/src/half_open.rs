@@ -10,7 +10,7 @@ use crate::retransmit::Retransmission;
 use core::net::{IpAddr, SocketAddr};
 use std::collections::{BTreeMap, BTreeSet};
 use vipsec_crypto::digest::sha256;
-use vipsec_wire::id::IkeSaId;
+use vipsec_wire::id::{EspSpi, IkeSaId};
 use vipsec_wire::record::v1::{HalfOpenInitiator, HalfOpenResponder, IkeKeys};
 use vipsec_wire::time::Timestamp;
 
@@ -51,6 +51,11 @@ impl HalfOpenTable {
     /// Half-open IKE SAs that peers have begun.
     pub(crate) fn responder_count(&self) -> usize {
         self.responders.len()
+    }
+
+    /// Half-open IKE SAs that we have begun.
+    pub(crate) fn initiator_count(&self) -> usize {
+        self.initiators.len()
     }
 
     pub(crate) fn contains(&self, id: IkeSaId) -> bool {
@@ -103,6 +108,11 @@ impl HalfOpenTable {
 
     pub(crate) fn initiator(&mut self, id: IkeSaId) -> Option<&mut Initiator> {
         self.initiators.get_mut(&id)
+    }
+
+    /// The SPI that the IKE_AUTH of one that we have begun offers.
+    pub(crate) fn offers(&self, id: IkeSaId) -> Option<EspSpi> {
+        Some(self.initiators.get(&id)?.state.auth.as_ref()?.offer.spi)
     }
 
     /// What we have begun for a connection.

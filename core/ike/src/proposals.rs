@@ -309,6 +309,8 @@ pub(crate) struct Choice<A> {
     /// The peer named "no integrity algorithm" explicitly, so the answer has to.
     explicit_no_integrity: bool,
     explicit_no_group: bool,
+    /// Whether the peer has named ESN or its absence; otherwise the answer must not either.
+    explicit_esn: bool,
 }
 
 fn choose_from<A>(
@@ -327,6 +329,7 @@ fn choose_from<A>(
             number: proposal.number,
             explicit_no_integrity: offered.integrity.contains(&Integrity::None),
             explicit_no_group: offered.groups.contains(&Group::None),
+            explicit_esn: !offered.esn.is_empty(),
         })
     })
 }
@@ -388,7 +391,9 @@ impl Choice<EspAlgorithms> {
         if chosen.group != Group::None || self.explicit_no_group {
             transforms.push(Transform::Group(chosen.group));
         }
-        transforms.push(Transform::Esn(chosen.esn));
+        if self.explicit_esn {
+            transforms.push(Transform::Esn(chosen.esn));
+        }
         self.proposal(Protocol::Esp, spi, transforms)
     }
 }

@@ -98,6 +98,8 @@ pub(crate) struct Live {
     pub(crate) refused_until: Option<Timestamp>,
     /// The group that the peer wants in the next key exchange.
     pub(crate) preferred_group: Option<Group>,
+    /// The last request was made with the group that the peer had wanted.
+    pub(crate) regrouped: bool,
     /// The changing part of the SA is known.
     pub(crate) complete: bool,
     /// Last authenticated sign of the peer.
@@ -107,8 +109,9 @@ pub(crate) struct Live {
     pub(crate) moved: bool,
     /// The SA was made by another owner.
     pub(crate) inherited: bool,
-    /// The SA is not in the store.
-    pub(crate) unprotected: bool,
+    /// The SA is not in the store, and will not be before this write, the last of those that were
+    /// given up for the time being.
+    pub(crate) unprotected: Option<Ticket>,
     pub(crate) armed: Option<Timestamp>,
     iv: Option<IvSequence>,
 }

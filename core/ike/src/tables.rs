@@ -8,9 +8,13 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use vipsec_crypto::Random;
 use vipsec_wire::id::{EspSpi, IkeSaId};
 use vipsec_wire::ike::{Identity, IkeSpis};
+use vipsec_wire::record::v1::Continuation;
 
 /// Answers that are kept for SAs that are gone.
 const GRAVES: usize = 256;
+
+/// Offered SPIs, from which on those that are offered no more are looked for.
+const OFFERED: usize = 256;
 
 /// Everything that an engine knows of its peers.
 #[derive(Default)]
@@ -20,6 +24,8 @@ pub(crate) struct Tables {
     /// By the identities of both sides, ours first.
     peers: BTreeMap<(Identity, Identity), BTreeSet<IkeSaId>>,
     children: BTreeMap<EspSpi, Child>,
+    /// SPIs that requests of ours under way offer, and some that no request offers any more.
+    offered: BTreeMap<EspSpi, IkeSaId>,
     pub(crate) leases: Leases,
     pub(crate) half_open: HalfOpenTable,
     graves: VecDeque<Grave>,
@@ -124,17 +130,39 @@ impl Tables {
         children.find(|child| child.sa.outbound.spi == peer)
     }
 
-    /// An SPI at which nothing is received yet. One that is offered in an exchange under way may be
-    /// drawn again, once in 2^32 times; the exchange that ends later then fails.
+    /// An SPI at which nothing is received yet, nor will be when a request under way is answered.
     pub(crate) fn draw_esp_spi(&self, rng: &mut dyn Random) -> EspSpi {
         loop {
             let mut bytes = [0; 4];
             rng.fill(&mut bytes);
             let spi = EspSpi(u32::from_be_bytes(bytes));
-            if spi.0 > 255 && !self.children.contains_key(&spi) {
+            let taken = self.children.contains_key(&spi) || self.offered.contains_key(&spi);
+            if spi.0 > 255 && !taken {
                 return spi;
             }
         }
+    }
+
+    /// A request of this IKE SA, established or half-open, offers an SPI: it is not drawn again
+    /// before that is answered.
+    pub(crate) fn reserve(&mut self, spi: EspSpi, id: IkeSaId) {
+        // Answers and ends need not be noted here: what is not offered any more goes at times.
+        let begun = self.sas.len() + self.half_open.initiator_count();
+        if self.offered.len() >= OFFERED.max(2 * begun) {
+            let mut offered = core::mem::take(&mut self.offered);
+            offered.retain(|spi, id| self.offers(*id, *spi));
+            self.offered = offered;
+        }
+        self.offered.insert(spi, id);
+    }
+
+    fn offers(&self, id: IkeSaId, spi: EspSpi) -> bool {
+        let outstanding = self.sas.get(&id).and_then(|sa| sa.outstanding.as_ref());
+        let asks = match outstanding.map(|outstanding| &outstanding.continuation) {
+            Some(Continuation::CreateChild(create)) => create.offer.spi == spi,
+            _ => false,
+        };
+        asks || self.half_open.offers(id) == Some(spi)
     }
 
     /// An SPI of ours that no IKE SA has.
@@ -171,4 +199,34 @@ impl Tables {
 
 fn identities(sa: &IkeSa) -> (Identity, Identity) {
     (sa.about.local_identity.clone(), sa.about.remote_identity.clone())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Gives these numbers one after the other, each as often as it is told.
+    struct Numbers(Vec<u32>);
+
+    impl Random for Numbers {
+        fn fill(&mut self, out: &mut [u8]) {
+            out.copy_from_slice(&self.0.remove(0).to_be_bytes());
+        }
+    }
+
+    #[test]
+    fn an_offered_spi_is_not_drawn_again() {
+        let mut tables = Tables::default();
+        tables.reserve(EspSpi(1000), IkeSaId(1));
+        assert_eq!(tables.draw_esp_spi(&mut Numbers(vec![1000, 7, 1001])), EspSpi(1001));
+    }
+
+    #[test]
+    fn what_is_offered_no_more_is_forgotten_in_the_end() {
+        let mut tables = Tables::default();
+        for number in 0..100_000 {
+            tables.reserve(EspSpi(1000 + number), IkeSaId(1));
+            assert!(tables.offered.len() <= OFFERED);
+        }
+    }
 }

@@ -404,3 +404,48 @@ fn a_product_of_a_collision_that_is_never_decided_goes() {
     engine.handle_timeout(due, &mut world.rng);
     assert!(engine.poll_output().is_some(), "it is deleted");
 }
+
+#[test]
+fn a_peer_that_never_agrees_on_a_group_is_not_asked_without_end() {
+    let mut left = world::config(Side::Left);
+    for proposal in &mut left.connections[0].children[0].proposals {
+        proposal.groups = vec![Group::X25519, Group::EcpP256];
+    }
+    let mut world = World::with(left, world::config(Side::Right));
+    world.initiate(Side::Left, "net");
+    world.run();
+    world.sent.clear();
+    world.rekey_child(Side::Left);
+    let wanted = [Group::EcpP256, Group::X25519];
+    for round in 0..20 {
+        world.outputs();
+        let Some(request) = world.wire.pop_front() else { break };
+        let data = wanted[round % 2].number().to_be_bytes().to_vec();
+        let refusal = Payload::Notify(Notify::new(NotifyType::INVALID_KE_PAYLOAD, data));
+        let (exchange, id, _) = request.kind();
+        let content = Content::Payloads(vec![refusal]);
+        let ike = world.left.ike();
+        let answer = world.forge(Side::Left, ike, (exchange, id, true), content);
+        world.arrive(&answer);
+    }
+    let asked = world.sent.iter().filter(|p| p.kind().0 == ExchangeType::CreateChildSa);
+    assert_eq!(asked.count(), 2);
+    assert_eq!(world.left.installed.len(), 1);
+}
+
+#[test]
+fn a_child_sa_that_lost_a_collision_is_not_said_to_replace_anything() {
+    for seed in 1..8 {
+        let mut world = World::established();
+        world.rng = Seeded(seed);
+        world.rekey_child(Side::Left);
+        world.rekey_child(Side::Right);
+        world.run();
+        let survivor = world.left.active_child();
+        let last = world.left.events.iter().rev().find_map(|event| match event {
+            Event::ChildRekeyed { new, .. } => Some(*new),
+            _ => None,
+        });
+        assert_eq!(last, Some(survivor), "seed {seed}");
+    }
+}

@@ -381,3 +381,13 @@ proptest! {
         throw(&mut world, &message[..cut]);
     }
 }
+
+#[test]
+fn an_ike_sa_init_request_that_is_not_from_an_initiator_is_dropped() {
+    let mut world = World::new();
+    let mut packet = first_message(&mut world);
+    packet.message[19] &= !0x08;
+    world.arrive(&packet);
+    assert!(answers(&mut world).is_empty());
+    assert_eq!(world.right.engine.half_open_count(), 0);
+}

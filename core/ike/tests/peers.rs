@@ -436,3 +436,32 @@ fn initiating_needs_an_address_a_connection_and_a_child() {
     }
     assert!(engine.poll_output().is_none());
 }
+
+#[test]
+fn a_response_from_elsewhere_does_not_move_a_peer_that_is_behind_no_nat() {
+    let mut world = World::new();
+    world.initiate(Side::Left, "net");
+    world.outputs();
+    for to in [Side::Right, Side::Left, Side::Right] {
+        world.deliver(to);
+        world.outputs();
+    }
+    let mut response = world.lose(Side::Left);
+    let peer = response.source;
+    response.source = "198.51.100.9:500".parse().unwrap();
+    world.arrive(&response);
+    world.run();
+    world.check_agreement(1, 1);
+    assert_eq!(world.left.engine.ike_sas().next().unwrap().addresses.remote, peer);
+}
+
+#[test]
+fn children_wanted_while_the_ike_sa_is_half_open_follow_the_first() {
+    let mut world = World::new();
+    let id = world.initiate(Side::Left, "net");
+    assert_eq!(world.initiate(Side::Left, "second"), id);
+    world.outputs();
+    world.take_over(Side::Left, world::site::Fate::Lost);
+    world.pass(Duration::from_secs(10));
+    world.check_agreement(1, 2);
+}

@@ -4,6 +4,7 @@ mod world;
 
 use core::time::Duration;
 use vipsec_ike::{Output, Stored};
+use vipsec_wire::ike::ExchangeType;
 use vipsec_wire::record::v1::ChildPhase;
 use world::site::Fate;
 use world::{Side, World, config};
@@ -96,5 +97,20 @@ fn what_waits_for_a_write_that_is_refused_at_once_is_dropped() {
     }
     assert!(refused);
     world.pass(Duration::from_secs(10));
+    world.check_agreement(1, 1);
+}
+
+#[test]
+fn replaced_ike_sas_that_are_never_deleted_do_not_pile_up() {
+    let mut world = World::established();
+    let is_delete = |p: &world::Packet| p.kind().0 == ExchangeType::Informational;
+    world.loss = Box::new(move |packet| packet.to == Side::Right && is_delete(packet));
+    for _ in 0..40 {
+        world.rekey_ike(Side::Left);
+        world.run();
+    }
+    assert_eq!(world.right.engine.ike_sa_count(), 8);
+    world.loss = Box::new(|_| false);
+    world.pass(Duration::from_secs(60));
     world.check_agreement(1, 1);
 }

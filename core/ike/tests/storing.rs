@@ -4,7 +4,7 @@
 mod world;
 
 use core::time::Duration;
-use vipsec_ike::{CloseReason, Event};
+use vipsec_ike::{CloseReason, Event, Stored, Ticket};
 use world::site::{Fate, Mode};
 use world::{Side, World};
 
@@ -192,4 +192,22 @@ fn the_answer_to_a_delete_is_not_given_before_it_is_stored_however_often_it_is_a
             .left
             .has_event(|e| { matches!(e, Event::Closed { reason: CloseReason::PeerDead, .. }) })
     );
+}
+
+#[test]
+fn an_sa_is_protected_only_when_its_latest_write_is_made() {
+    let mut world = World::new();
+    world.right.mode = Mode::Down;
+    world.initiate(Side::Left, "net");
+    world.run();
+    world.rekey_child(Side::Left);
+    world.run();
+    let (now, mut rng) = (world.now, world::Seeded(1));
+    let engine = &mut world.right.engine;
+    engine.handle_stored(now, Ticket(1), Stored::Confirmed, &mut rng);
+    assert!(!engine.ike_sas().next().unwrap().protected, "the rekey is not in the store");
+    for ticket in 2..4 {
+        engine.handle_stored(now, Ticket(ticket), Stored::Confirmed, &mut rng);
+    }
+    assert!(engine.ike_sas().next().unwrap().protected);
 }

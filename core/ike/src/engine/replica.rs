@@ -16,6 +16,7 @@ use vipsec_wire::id::{Epoch, EspSpi, IkeSaId};
 use vipsec_wire::record;
 use vipsec_wire::record::v1::{
     ChildConstant, HalfOpen, HalfOpenInitiator, IkeAddresses, IkeConstant, IkeMutable,
+    StoredRequest,
 };
 use vipsec_wire::time::Timestamp;
 
@@ -140,6 +141,7 @@ impl Engine {
     ) -> Result<(), Error> {
         let children: Vec<EspSpi> = record.children.iter().map(|link| link.spi).collect();
         let unknown = Error::Record("IKE SA whose constant part is not known");
+        let offered = record.outstanding.as_ref().and_then(StoredRequest::offered);
         let sa = self.tables.get_mut(id).ok_or(unknown)?;
         snapshot::assume(sa, record);
         sa.live.complete = true;
@@ -149,6 +151,9 @@ impl Engine {
             if let Some(child) = self.tables.child_mut(spi) {
                 child.parent = Some(id);
             }
+        }
+        if let Some(spi) = offered {
+            self.tables.reserve(spi, id);
         }
         self.rearm(id);
         Ok(())
@@ -198,6 +203,9 @@ impl Engine {
         };
         let protection = state.auth.as_ref().map(open).transpose()?;
         self.forget_initiator(id);
+        if let Some(auth) = &state.auth {
+            self.tables.reserve(auth.offer.spi, id);
+        }
         self.tables.half_open.insert_initiator(Initiator {
             state,
             protection,

@@ -6,6 +6,7 @@ use crate::config::{Config, Connection, RemoteAddresses, Start};
 use crate::engine::Engine;
 use crate::error::Error;
 use crate::exchange::ike_sa_init_initiator;
+use crate::half_open::Initiator;
 use crate::output::{Event, Output};
 use crate::timers::Alarm;
 use core::net::IpAddr;
@@ -140,6 +141,7 @@ impl Engine {
             return Ok(sa.id());
         }
         if let Some(id) = self.tables.half_open.initiated(connection) {
+            self.follow_up(id, child);
             return Ok(id);
         }
         let address = remote_address(&config, attempt)?;
@@ -149,6 +151,19 @@ impl Engine {
         let id = ike_sa_init_initiator::initiate(&mut cx, &config, child, address)?;
         self.arm_half_open(id);
         Ok(id)
+    }
+}
+
+impl Engine {
+    /// Another child of the connection that is being initiated follows the first.
+    fn follow_up(&mut self, id: IkeSaId, child: &str) {
+        let half = self.tables.half_open.initiator(id);
+        let new = |half: &&mut Initiator| half.state.children.iter().all(|name| name != child);
+        if let Some(half) = half.filter(new) {
+            half.state.children.push(child.to_owned());
+            let mirrored = ike_sa_init_initiator::mirror(half);
+            self.outbox.outputs.push_back(mirrored);
+        }
     }
 }
 

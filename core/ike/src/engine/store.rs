@@ -47,7 +47,7 @@ impl Engine {
             sa.live.moved = false;
         }
         let Some(sa) = self.tables.get(id) else { return };
-        if sa.live.unprotected {
+        if sa.live.unprotected.is_some() {
             tx.new_sa = true;
             let known = |change: &Change| matches!(change, Change::IkeConstant(c) if c.id == id);
             if !tx.changes.iter().any(known) {
@@ -105,7 +105,7 @@ impl Engine {
             }
             Stored::Confirmed | Stored::Unprotected => {
                 for id in &sas {
-                    self.stored(now, *id, outcome == Stored::Unprotected);
+                    self.stored(now, *id, ticket, outcome);
                 }
                 self.say(pending.events);
                 if let Some(grave) = pending.last_words {
@@ -123,17 +123,20 @@ impl Engine {
         if outcome == Stored::Confirmed {
             for id in self.ledger.repaired(ticket) {
                 if let Some(sa) = self.tables.get_mut(id) {
-                    sa.live.unprotected = false;
+                    sa.live.unprotected.take_if(|last| *last <= ticket);
                 }
             }
         }
     }
 
     /// A write about an SA is done: what waited for it has left by now.
-    fn stored(&mut self, now: Timestamp, id: IkeSaId, unprotected: bool) {
+    fn stored(&mut self, now: Timestamp, id: IkeSaId, ticket: Ticket, outcome: Stored) {
         let Some(sa) = self.tables.get_mut(id) else { return };
-        sa.live.pending = None;
-        sa.live.unprotected = unprotected;
+        sa.live.unprotected = (outcome == Stored::Unprotected).then_some(ticket);
+        // The end of a collision may have begun a later write about it.
+        if sa.live.pending.take_if(|pending| *pending <= ticket).is_none() {
+            return;
+        }
         if let Some(request) = &mut sa.outstanding
             && request.retransmission.is_none()
         {

@@ -140,7 +140,7 @@ impl Engine {
             expires_at: about.expires_at,
             assigned: about.assigned.clone(),
             obtained: about.obtained.clone(),
-            protected: !sa.live.unprotected,
+            protected: sa.live.unprotected.is_none(),
             request_outstanding: sa.outstanding.is_some(),
             last_heard: sa.live.last_heard,
             children: children.collect(),

@@ -48,6 +48,7 @@ pub(crate) fn ask(
     let fallback = preferred.unwrap_or(sa.about.algorithms.group);
     let behind = Behind::of(sa);
     let spi = cx.tables.draw_esp_spi(cx.rng);
+    cx.tables.reserve(spi, sa.id());
     let offer = child::offer(config, behind.sides(), spi, allowed, fallback);
     let (first, rest) = child::offer_payloads(&offer);
     let nonce = draw_nonce(cx.rng);
@@ -204,6 +205,7 @@ pub(crate) fn complete(
         }
         return Fate::Keep;
     }
+    sa.live.regrouped = false;
     match make(cx, sa, &create, contents) {
         Some((made, lower_nonce)) => match create.rekeys {
             Some(old) => rekey_child::complete(cx, sa, &create, old, made, &lower_nonce, tx),
@@ -288,8 +290,11 @@ pub(crate) fn retry(
         NotifyType::INVALID_KE_PAYLOAD => {
             let used = private.map_or(Group::None, |private| private.group);
             let wanted = wanted_group(error).filter(|wanted| *wanted != used);
-            sa.live.preferred_group = wanted.filter(|group| offers_group(offer, *group));
-            sa.live.preferred_group.is_some()
+            let wanted = wanted.filter(|group| offers_group(offer, *group));
+            // A peer that wants yet another one does not know what it wants.
+            sa.live.preferred_group = wanted.filter(|_| !sa.live.regrouped);
+            sa.live.regrouped = sa.live.preferred_group.is_some();
+            sa.live.regrouped
         }
         NotifyType::TEMPORARY_FAILURE => {
             sa.live.not_before = cx.now + TEMPORARY_WAIT + cx.jitter_span(TEMPORARY_WAIT);

@@ -4,6 +4,7 @@
 //! Whatever is wrong with identity, key or AUTH, the answer is the same and costs the same. CERT,
 //! EAP and further rounds will branch off in `authenticate`.
 
+use crate::child::Child;
 use crate::config::{Connection, Unique};
 use crate::context::Context;
 use crate::error::Drop;
@@ -23,8 +24,9 @@ use crate::sa::{Datagram, Description, IkeSa};
 use crate::snapshot;
 use crate::window::Window;
 use core::time::Duration;
+use vipsec_esp::ChildSa;
 use vipsec_wire::ParseError;
-use vipsec_wire::id::IkeSaId;
+use vipsec_wire::id::{EspSpi, IkeSaId};
 use vipsec_wire::ike::{
     Delete, ExchangeType, Header, Identification, Identity, Message, Notify, NotifyType, Payload,
     Side,
@@ -377,19 +379,17 @@ fn first_child(
     }
 }
 
-/// Adds a Child SA that was made to its IKE SA.
+/// Adds a Child SA that was made to its IKE SA, and says so.
 pub(crate) fn add_child(
     cx: &mut Context<'_>,
     sa: &mut IkeSa,
-    made: vipsec_esp::ChildSa,
+    made: ChildSa,
     phase: ChildPhase,
     outbound: bool,
-    replaces: Option<vipsec_wire::id::EspSpi>,
+    replaces: Option<EspSpi>,
     tx: &mut Transaction,
 ) {
     let spi = made.inbound.spi;
-    sa.children.push(ChildLink { spi, phase, outbound });
-    tx.create_child(&made, outbound, replaces);
     tx.events.push(match replaces {
         Some(old) => Event::ChildRekeyed { ike: sa.id(), child: made.child.clone(), old, new: spi },
         None => Event::ChildUp {
@@ -399,6 +399,21 @@ pub(crate) fn add_child(
             spi_out: made.outbound.spi,
         },
     });
+    link_child(cx, sa, made, phase, outbound, replaces, tx);
+}
+
+/// Adds a Child SA that was made to its IKE SA.
+pub(crate) fn link_child(
+    cx: &mut Context<'_>,
+    sa: &mut IkeSa,
+    made: ChildSa,
+    phase: ChildPhase,
+    outbound: bool,
+    replaces: Option<EspSpi>,
+    tx: &mut Transaction,
+) {
+    sa.children.push(ChildLink { spi: made.inbound.spi, phase, outbound });
+    tx.create_child(&made, outbound, replaces);
     let parent = Some(sa.id());
-    cx.tables.insert_child(crate::child::Child { sa: made, parent });
+    cx.tables.insert_child(Child { sa: made, parent });
 }

@@ -18,7 +18,7 @@ use crate::ledger::Transaction;
 use crate::output::{Change, CloseReason, Event, Output};
 use crate::proposals::KeyExchangeUse;
 use crate::protect::{IvSequence, OpenFailure};
-use crate::sa::{Datagram, Description, IkeSa};
+use crate::sa::{Datagram, Description, IkeSa, may_move};
 use crate::selectors::Dynamic;
 use crate::snapshot;
 use crate::window::Window;
@@ -55,8 +55,9 @@ pub(crate) fn begin(
     payloads.extend(connection.remote_id.clone().map(|remote| id(Side::Responder, remote)));
     payloads.push(Payload::Auth(auth));
     payloads.extend(configuration::request(connection).map(Payload::Configuration));
-    let config = connection.child(&state.child)?;
+    let config = connection.child(state.children.first()?)?;
     let spi = cx.tables.draw_esp_spi(cx.rng);
+    cx.tables.reserve(spi, state.id);
     let never = KeyExchangeUse::Never;
     let behind = Behind::new(&state.addresses, &[], &[]);
     let sides = sides_before_assignment(connection, &behind);
@@ -211,7 +212,10 @@ fn establish(
     let remote = authenticate(connection, state, auth, contents)?;
     let about = describe(cx, state, auth, connection, remote, contents);
     let mut addresses = state.addresses;
-    (addresses.local, addresses.remote) = (datagram.local, datagram.remote);
+    // Without a NAT in front of it the peer is where our request has found it.
+    if may_move(&addresses) {
+        addresses.remote = datagram.remote;
+    }
     let sa = IkeSa::new(about, Window::new(MESSAGE_ID + 1, 0), addresses);
     let mut sa = Box::new(sa.map_err(|_| broken())?);
     sa.continue_iv(half.iv);
@@ -287,9 +291,10 @@ fn first_child(
     contents: &Contents,
     tx: &mut Transaction,
 ) {
+    sa.live.wanted.create.extend(state.children.iter().skip(1).cloned());
     let refused = contents.error().map(|error| error.kind);
-    let failed =
-        |error| Event::ChildFailed { ike: sa.about.id, child: Some(state.child.clone()), error };
+    let child = state.children.first().cloned();
+    let failed = |error| Event::ChildFailed { ike: sa.about.id, child: child.clone(), error };
     if contents.security_association.is_none() {
         return tx.events.push(failed(refused.unwrap_or(NotifyType::NO_PROPOSAL_CHOSEN)));
     }

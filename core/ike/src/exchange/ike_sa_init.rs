@@ -38,7 +38,8 @@ struct Asked<'a> {
 /// Answers a request.
 pub(crate) fn respond(cx: &mut Context<'_>, datagram: &Datagram, message: &Message) {
     let header = &message.header;
-    if header.spis.responder != 0 || header.message_id != 0 || message.encrypted.is_some() {
+    let first = header.from_initiator && header.spis.responder == 0 && header.message_id == 0;
+    if !first || message.encrypted.is_some() {
         return cx.drop(Drop::UnexpectedExchange);
     }
     if datagram.message.len() > LONGEST_REQUEST {

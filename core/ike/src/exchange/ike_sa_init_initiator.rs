@@ -55,7 +55,7 @@ pub(crate) fn initiate(
         created: cx.now,
         born: cx.epoch,
         connection: connection.name.clone(),
-        child: child.to_owned(),
+        children: vec![child.to_owned()],
         addresses,
         private,
         nonce: draw_nonce(cx.rng),
@@ -80,11 +80,14 @@ pub(crate) fn initiate(
 
 /// Mirrors and sends the message that a half-open SA waits for an answer to.
 pub(crate) fn send(cx: &mut Context<'_>, half: &Initiator) {
-    let record = HalfOpen::Initiator(Box::new(half.state.clone()));
-    let state = record::encode(&record);
-    let id = half.state.id;
-    cx.outbox.outputs.push_back(Output::MirrorHalfOpen { id, state });
+    cx.outbox.outputs.push_back(mirror(half));
     cx.transmit_to(&half.state.addresses, message(half).to_vec());
+}
+
+/// The half-open SA as the backups have it.
+pub(crate) fn mirror(half: &Initiator) -> Output {
+    let record = HalfOpen::Initiator(Box::new(half.state.clone()));
+    Output::MirrorHalfOpen { id: half.state.id, state: record::encode(&record) }
 }
 
 /// The message that a half-open SA waits for an answer to.

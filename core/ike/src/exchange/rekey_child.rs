@@ -11,7 +11,7 @@ use crate::context::Context;
 use crate::exchange::child;
 use crate::exchange::contents::Contents;
 use crate::exchange::create_child_sa::{Answer, answer, ask, retry, wait_long};
-use crate::exchange::ike_auth::add_child;
+use crate::exchange::ike_auth::{add_child, link_child};
 use crate::exchange::{Reply, Request};
 use crate::ledger::Transaction;
 use crate::output::Event;
@@ -144,7 +144,8 @@ pub(crate) fn complete(
         Some(collision) if lower_nonce < collision.lower_nonce.as_slice() => {
             retire(cx, sa, old, false);
             adopt(sa, collision.spi, tx);
-            add_child(cx, sa, made, superseded, false, Some(old), tx);
+            // That the old one was replaced was said when the peer's was made.
+            link_child(cx, sa, made, superseded, false, Some(old), tx);
         }
         collision => {
             retire(cx, sa, old, true);

@@ -23,6 +23,9 @@ use vipsec_wire::id::{Epoch, IkeSaId};
 use vipsec_wire::ike::{Delete, IkeSpis, Integrity, Nonce, Notify, NotifyType, Payload};
 use vipsec_wire::record::v1::{Continuation, IkeAlgorithms, IkeCollision, IkePhase, RekeyIke};
 
+/// IKE SAs of one family: more are not rekeyed before some of the replaced ones are deleted.
+const FAMILY_MAX: usize = 8;
+
 /// Whether our own rekey of the IKE SA is in flight.
 pub(crate) fn is_under_way(sa: &IkeSa) -> bool {
     let sent = sa.outstanding.as_ref().map(|outstanding| &outstanding.continuation);
@@ -148,7 +151,8 @@ pub(crate) fn respond(
         Some(Continuation::RekeyIke(rekey)) => rekey.collision.is_some(),
         _ => false,
     };
-    if is_about_children(sa) || collided {
+    let family = cx.tables.family(sa.about.family).len();
+    if is_about_children(sa) || collided || family >= FAMILY_MAX {
         return Reply::error(NotifyType::TEMPORARY_FAILURE);
     }
     match answer(cx, sa, contents, tx) {

@@ -143,3 +143,16 @@ fn an_answer_leaves_out_nothing_that_was_demanded() {
     let either = esp(&[gcm(256)], &[Group::X25519], &[Esn::Yes, Esn::No]);
     assert_eq!(answer(&either, &[group]), Some(Esn::No));
 }
+
+#[test]
+fn an_answer_names_no_kind_of_transform_that_was_not_offered() {
+    let ours = esp(&[gcm(256)], &[], &[Esn::No]);
+    let mut offer = offer_esp(core::slice::from_ref(&ours), [0, 0, 1, 0], SENT_NONE, Group::None);
+    let with = choose_esp(core::slice::from_ref(&ours), &offer, SENT_NONE).unwrap();
+    assert!(with.answer(&[0, 0, 2, 0]).proposals[0].transforms.contains(&Transform::Esn(Esn::No)));
+    for proposal in &mut offer.proposals {
+        proposal.transforms.retain(|transform| !matches!(transform, Transform::Esn(_)));
+    }
+    let without = choose_esp(&[ours], &offer, SENT_NONE).unwrap().answer(&[0, 0, 2, 0]);
+    assert!(!without.proposals[0].transforms.contains(&Transform::Esn(Esn::No)));
+}

@@ -27,7 +27,8 @@ impl Delete {
         let spis = reader.take(spi_size * count)?;
         reader.finish()?;
         match (protocol, spi_size) {
-            (Protocol::Ike, 0) if count == 0 => Ok(Delete::Ike),
+            // The count says nothing where there are no SPIs.
+            (Protocol::Ike, 0) => Ok(Delete::Ike),
             (Protocol::Esp, 4) => {
                 let (spis, _) = spis.as_chunks::<4>();
                 Ok(Delete::Esp(spis.iter().map(|spi| EspSpi(u32::from_be_bytes(*spi))).collect()))
@@ -50,5 +51,17 @@ impl Delete {
                 }
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_count_does_not_matter_where_there_are_no_spis() {
+        assert_eq!(Delete::parse_body(&[1, 0, 0, 1]), Ok(Delete::Ike));
+        assert_eq!(Delete::parse_body(&[1, 0, 0, 0]), Ok(Delete::Ike));
+        assert!(Delete::parse_body(&[3, 4, 0, 1]).is_err());
     }
 }

@@ -122,6 +122,17 @@ pub struct StoredRequest {
     pub continuation: Continuation,
 }
 
+impl StoredRequest {
+    /// The SPI that it offers for a Child SA.
+    #[must_use]
+    pub fn offered(&self) -> Option<EspSpi> {
+        match &self.continuation {
+            Continuation::CreateChild(create) => Some(create.offer.spi),
+            _ => None,
+        }
+    }
+}
+
 /// How an exchange of ours goes on when its response arrives.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Continuation {
@@ -327,8 +338,9 @@ pub struct HalfOpenInitiator {
     pub born: Epoch,
     /// Name of the configured connection.
     pub connection: String,
-    /// Name of the configured child that comes with the IKE_AUTH.
-    pub child: String,
+    /// Names of the configured children: of that which comes with the IKE_AUTH, and of those that
+    /// follow it.
+    pub children: Vec<String>,
     /// Addresses and NAT, as far as known.
     pub addresses: IkeAddresses,
     /// Our half of the key exchange.
