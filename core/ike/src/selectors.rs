@@ -56,6 +56,22 @@ pub(crate) fn narrow(
     common
 }
 
+/// The selectors of a side that is behind a NAT, in transport mode: it names the address that it has
+/// itself, which is replaced by the one that its packets have here (RFC 7296 section 2.23.1). `None`
+/// when it does not name a single address, for then there is no telling which one it is.
+pub(crate) fn through_nat(named: &[TrafficSelector], here: IpAddr) -> Option<Vec<TrafficSelector>> {
+    let single = |selector: &TrafficSelector| {
+        let first = named.first().map(|first| first.first_address);
+        selector.first_address == selector.last_address && first == Some(selector.first_address)
+    };
+    let replace = |selector: &TrafficSelector| TrafficSelector {
+        first_address: here,
+        last_address: here,
+        ..*selector
+    };
+    named.iter().all(single).then(|| named.iter().map(replace).collect())
+}
+
 /// Whether each selector of an answer lies in one that was offered.
 pub(crate) fn is_narrowed(answer: &[TrafficSelector], offered: &[TrafficSelector]) -> bool {
     let within = |part: &TrafficSelector| offered.iter().any(|whole| part.is_subset_of(whole));

@@ -9,7 +9,7 @@ use crate::proposals::{
     Choice, EspAlgorithms, EspProposal, KeyExchangeUse, accept_esp, choose_esp, offer_esp,
 };
 use crate::sa::{IkeSa, endpoints};
-use crate::selectors::{Dynamic, is_narrowed, narrow, resolve};
+use crate::selectors::{Dynamic, is_narrowed, narrow, resolve, through_nat};
 use crate::snapshot::cipher;
 use core::net::IpAddr;
 use vipsec_crypto::Secret;
@@ -27,6 +27,7 @@ pub(crate) struct Sides<'a> {
 
 /// The addresses that stand behind [`Sides`] of an established IKE SA.
 pub(crate) struct Behind {
+    outer: IkeAddresses,
     local: Vec<IpAddr>,
     remote: Vec<IpAddr>,
 }
@@ -46,6 +47,7 @@ impl Behind {
             given => given.to_vec(),
         };
         Behind {
+            outer: *addresses,
             local: or(obtained, addresses.local.ip()),
             remote: or(assigned, addresses.remote.ip()),
         }
@@ -54,6 +56,28 @@ impl Behind {
     pub(crate) fn sides(&self) -> Sides<'_> {
         Sides { local: Dynamic::Addresses(&self.local), remote: Dynamic::Addresses(&self.remote) }
     }
+
+    /// The selectors that the peer names, of our side and its own, as they are here. In transport
+    /// mode a side behind a NAT cannot be spoken of by one address alone: each end knows it by
+    /// another. `None` when they cannot be had.
+    fn seen_from_here(&self, named: Named<'_>, transport: bool) -> Option<(Selectors, Selectors)> {
+        let seen = |selectors: &[TrafficSelector], nat: bool, here: IpAddr| match nat && transport {
+            true => through_nat(selectors, here),
+            false => Some(selectors.to_vec()),
+        };
+        let IkeAddresses { local, remote, local_nat, remote_nat, .. } = self.outer;
+        let ours = seen(named.local, local_nat, local.ip())?;
+        Some((ours, seen(named.remote, remote_nat, remote.ip())?))
+    }
+}
+
+type Selectors = Vec<TrafficSelector>;
+
+/// Traffic selectors as a peer names them: of our side and of its own.
+#[derive(Clone, Copy)]
+struct Named<'a> {
+    local: &'a [TrafficSelector],
+    remote: &'a [TrafficSelector],
 }
 
 /// What we ask for.
@@ -132,21 +156,26 @@ impl Chosen {
 pub(crate) fn choose(
     cx: &mut Context<'_>,
     connection: &Connection,
-    sides: Sides<'_>,
+    behind: &Behind,
     contents: &Contents,
     key_exchange: KeyExchangeUse,
     only: Option<&str>,
 ) -> Result<Chosen, NotifyType> {
     let offer = contents.security_association.as_ref().ok_or(NotifyType::INVALID_SYNTAX)?;
     let asked_transport = contents.has(NotifyType::USE_TRANSPORT_MODE);
+    let (local, remote) = (&contents.responder_selectors, &contents.initiator_selectors);
+    let (sides, named) = (behind.sides(), Named { local, remote });
     let mut error = NotifyType::TS_UNACCEPTABLE;
     for child in connection.children.iter().filter(|c| only.is_none_or(|name| c.name == name)) {
         let transport = child.mode == Mode::Transport;
         if transport && !asked_transport {
             continue;
         }
-        let local = narrow(&resolve(&child.local, sides.local), &contents.responder_selectors);
-        let remote = narrow(&resolve(&child.remote, sides.remote), &contents.initiator_selectors);
+        let Some((local, remote)) = behind.seen_from_here(named, transport) else {
+            continue;
+        };
+        let local = narrow(&resolve(&child.local, sides.local), &local);
+        let remote = narrow(&resolve(&child.remote, sides.remote), &remote);
         if local.is_empty() || remote.is_empty() {
             continue;
         }
@@ -175,19 +204,20 @@ fn esp_spi(bytes: &[u8]) -> Option<EspSpi> {
 
 /// Reads the answer to an offer of ours; `None` when it does not keep to the offer, or declines the
 /// mode that is configured.
-pub(crate) fn accept(offer: &ChildOffer, contents: &Contents) -> Option<Agreed> {
+pub(crate) fn accept(offer: &ChildOffer, behind: &Behind, contents: &Contents) -> Option<Agreed> {
     let answer = contents.security_association.as_ref()?;
     let (algorithms, spi) = accept_esp(&offer.proposals, answer)?;
     let (local, remote) = (&contents.initiator_selectors, &contents.responder_selectors);
     let transport = contents.has(NotifyType::USE_TRANSPORT_MODE);
-    let narrowed = is_narrowed(local, &offer.local) && is_narrowed(remote, &offer.remote);
+    let (local, remote) = behind.seen_from_here(Named { local, remote }, transport)?;
+    let narrowed = is_narrowed(&local, &offer.local) && is_narrowed(&remote, &offer.remote);
     (narrowed && transport == offer.transport).then_some(Agreed {
         child: offer.child.clone(),
         algorithms,
         spi_in: offer.spi,
         spi_out: esp_spi(&spi)?,
-        local: local.clone(),
-        remote: remote.clone(),
+        local,
+        remote,
         transport,
     })
 }

@@ -150,8 +150,8 @@ pub(crate) fn answer(
     let behind = Behind::of(sa);
     let sent = contents.key_exchange.as_ref().map_or(Group::None, |exchange| exchange.group);
     let allowed = KeyExchangeUse::Allowed { sent };
-    let chosen = child::choose(cx, connection, behind.sides(), contents, allowed, only)
-        .map_err(Reply::error)?;
+    let chosen =
+        child::choose(cx, connection, &behind, contents, allowed, only).map_err(Reply::error)?;
     let exchanged = exchange_keys(cx, chosen.agreed.algorithms.group, contents)?;
     let nonce_r = draw_nonce(cx.rng);
     let (first, rest) = chosen.payloads();
@@ -241,7 +241,7 @@ fn make(
     create: &CreateChild,
     contents: &Contents,
 ) -> Option<(ChildSa, Vec<u8>)> {
-    let agreed = child::accept(&create.offer, contents)?;
+    let agreed = child::accept(&create.offer, &Behind::of(sa), contents)?;
     let nonce_r = contents.nonce.as_ref()?;
     if cx.tables.child(create.offer.spi).is_some() {
         return None;

@@ -354,19 +354,14 @@ fn first_child(
     }
     let behind = Behind::of(sa);
     let never = KeyExchangeUse::Never;
-    let made =
-        child::choose(cx, connection, behind.sides(), contents, never, None).and_then(|chosen| {
-            let (first, rest) = chosen.payloads();
-            let ingredients = Ingredients {
-                nonces: nonces(half),
-                shared: None,
-                initiator: false,
-                born: half.born,
-            };
-            let made = child::make(cx, sa, chosen.agreed, ingredients);
-            let made = made.map_err(|_| NotifyType::NO_PROPOSAL_CHOSEN)?;
-            Ok((made, [vec![first], rest].concat()))
-        });
+    let made = child::choose(cx, connection, &behind, contents, never, None).and_then(|chosen| {
+        let (first, rest) = chosen.payloads();
+        let ingredients =
+            Ingredients { nonces: nonces(half), shared: None, initiator: false, born: half.born };
+        let made = child::make(cx, sa, chosen.agreed, ingredients);
+        let made = made.map_err(|_| NotifyType::NO_PROPOSAL_CHOSEN)?;
+        Ok((made, [vec![first], rest].concat()))
+    });
     match made {
         Ok((made, payloads)) => {
             add_child(cx, sa, made, ChildPhase::Active, true, None, tx);

@@ -300,7 +300,7 @@ fn first_child(
     }
     let nonces = Nonces { initiator: &state.nonce, responder: &auth.responder_nonce };
     let ingredients = Ingredients { nonces, shared: None, initiator: true, born: state.born };
-    let agreed = child::accept(&auth.offer, contents);
+    let agreed = child::accept(&auth.offer, &Behind::of(sa), contents);
     let free = cx.tables.child(auth.offer.spi).is_none();
     let made = agreed.filter(|_| free).and_then(|a| child::make(cx, sa, a, ingredients).ok());
     match made {
