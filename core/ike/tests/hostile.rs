@@ -215,23 +215,81 @@ fn unauthenticated_errors_end_nothing() {
     }
     world.pass(Duration::from_secs(10));
     world.check_agreement(1, 1);
-    assert!(world.left.engine.drops().get(Drop::Unauthentic) >= 2);
+    let drops = world.left.engine.drops();
+    assert_eq!(drops.get(Drop::Unauthentic) + drops.get(Drop::UnauthenticatedError), 2);
 }
 
 #[test]
-fn messages_for_nobody_are_dropped_in_silence() {
+fn requests_for_nobody_are_told_so_in_clear_and_seldom() {
     let mut world = World::established();
     world.rekey_child(Side::Left);
     world.outputs();
-    let mut packet = world.lose(Side::Right);
+    let known = world.lose(Side::Right);
+    let mut packet = known.clone();
     packet.message[0] ^= 1;
+    let before = state(&world);
     world.arrive(&packet);
-    packet.message[0] ^= 1;
-    packet.message[19] ^= 0x08;
+    let answer = answers(&mut world).remove(0);
+    assert_eq!(notified(&answer), Some(NotifyType::INVALID_IKE_SPI));
+    let asked = Message::parse(&packet.message).unwrap().header;
+    let Header { spis, exchange, message_id, .. } = asked;
+    let expected =
+        Header { spis, exchange, message_id, from_initiator: false, response: true, ..asked };
+    assert_eq!(answer.header, expected);
+    // As from the responder it belongs to no SA either.
+    let mut mirrored = known.clone();
+    mirrored.message[19] ^= 0x08;
+    world.arrive(&mirrored);
+    assert_eq!(answers(&mut world).len(), 1);
+    for _ in 0..1000 {
+        world.arrive(&packet);
+    }
+    assert_eq!(answers(&mut world).len(), 48, "50 a second");
+    assert_eq!(world.right.engine.drops().get(Drop::UnknownSpi), 1002);
+    // Neither a response nor anything in clear is answered.
+    world.now = world.now + Duration::from_secs(1);
+    packet.message[19] |= 0x20;
     world.arrive(&packet);
-    world.outputs();
-    assert!(world.wire.is_empty());
-    assert_eq!(world.right.engine.drops().get(Drop::UnknownSpi), 2);
+    let clear = Message::new(Header { message_id: 9, ..expected }, Vec::new());
+    let request = Message { header: Header { response: false, ..clear.header }, ..clear };
+    world.arrive(&Packet { message: request.emit(), ..known });
+    assert!(answers(&mut world).is_empty());
+    assert_eq!(state(&world), before);
+}
+
+#[test]
+fn being_told_that_an_ike_sa_is_unknown_leads_to_a_check_and_no_more() {
+    let (mut left, mut right) = (config(Side::Left), config(Side::Right));
+    left.connections[0].dpd.as_mut().unwrap().idle_s = 100;
+    right.connections[0].dpd = None;
+    let mut world = World::with(left, right);
+    world.initiate(Side::Left, "net");
+    world.run();
+    // By now an SA that nobody uses is checked every 800 s.
+    world.pass(Duration::from_secs(900));
+    let spis = world.left.engine.ike_sas().next().unwrap().spis;
+    let header = Header {
+        spis,
+        exchange: ExchangeType::Informational,
+        from_initiator: false,
+        response: true,
+        higher_version: false,
+        message_id: 2,
+    };
+    let notify = Notify::new(NotifyType::INVALID_IKE_SPI, Vec::new());
+    let message = Message::new(header, vec![Payload::Notify(notify)]).emit();
+    let (source, destination) = (address("192.0.2.2:500"), address("192.0.2.1:500"));
+    let packet = Packet { to: Side::Left, source, destination, message };
+    world.sent.clear();
+    for _ in 0..100 {
+        world.arrive(&packet);
+        world.run();
+    }
+    assert!(world.sent.is_empty());
+    assert_eq!(world.left.engine.drops().get(Drop::UnauthenticatedError), 100);
+    world.pass(Duration::from_secs(130));
+    assert_eq!(world.sent.len(), 2, "one check and its answer");
+    world.check_agreement(1, 1);
 }
 
 #[test]

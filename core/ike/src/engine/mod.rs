@@ -7,6 +7,7 @@ mod replica;
 mod start;
 mod store;
 mod task;
+mod unprotected;
 mod views;
 
 use crate::config::Config;
@@ -22,6 +23,7 @@ use crate::timers::Timers;
 use core::net::SocketAddr;
 use start::Starts;
 use std::collections::BTreeMap;
+use unprotected::Refusals;
 pub use views::{ChildView, IkeSaView};
 use vipsec_crypto::Random;
 use vipsec_esp::Expiry;
@@ -49,6 +51,7 @@ pub struct Engine {
     resumed: Timestamp,
     /// Where the IVs of SAs stand whose beginning was taken back in the last epoch.
     spent: BTreeMap<IkeSaId, IvSequence>,
+    refusals: Refusals,
 }
 
 /// Since when and in which epoch this engine owns its VIP.
@@ -75,6 +78,7 @@ impl Engine {
             holding: false,
             resumed: Timestamp(0),
             spent: BTreeMap::new(),
+            refusals: Refusals::default(),
         }
     }
 

@@ -19,7 +19,7 @@ use vipsec_crypto::Random;
 use vipsec_wire::ParseError;
 use vipsec_wire::id::IkeSaId;
 use vipsec_wire::ike::header::RawHeader;
-use vipsec_wire::ike::{ExchangeType, Header, IkeSpis, Message, Notify, NotifyType, Payload};
+use vipsec_wire::ike::{ExchangeType, Header, Message, Notify, NotifyType, Payload};
 use vipsec_wire::record::v1::Continuation;
 use vipsec_wire::time::Timestamp;
 
@@ -107,26 +107,13 @@ impl Engine {
                 ike_auth_initiator::complete(&mut cx, id, &datagram, message)
             }
             (true, _, _) => return cx.drop(Drop::UnexpectedExchange),
-            (false, _, _) => return self.receive_for_nobody(spis, &datagram),
+            (false, _, _) => return self.receive_for_nobody(now, &datagram, message),
         };
         self.commit(ended);
         if let Some((sa, tx)) = established {
             self.tables.insert(sa);
             self.commit(tx);
             self.settle(now, id, rng);
-        }
-    }
-
-    /// There is no such SA; but if it has just ended, the end may need repeating.
-    fn receive_for_nobody(&mut self, spis: IkeSpis, datagram: &Datagram) {
-        match self.tables.exhume(spis, &datagram.message) {
-            Some(answer) => {
-                let (local, remote) = (datagram.local, datagram.remote);
-                let message = answer.to_vec();
-                let output = Output::Transmit { after: None, local, remote, message };
-                self.outbox.outputs.push_back(output);
-            }
-            None => self.outbox.drops.count(Drop::UnknownSpi),
         }
     }
 
@@ -138,8 +125,10 @@ impl Engine {
         message: &Message,
         rng: &mut dyn Random,
     ) {
-        let Some(sa) = self.tables.get_mut(id) else { return };
-        let Some(encrypted) = message.encrypted.as_ref().filter(|_| sa.live.complete) else {
+        let Some(encrypted) = &message.encrypted else {
+            return self.receive_in_clear(now, id, message);
+        };
+        let Some(sa) = self.tables.get(id).filter(|sa| sa.live.complete) else {
             return self.outbox.drops.count(Drop::Unauthentic);
         };
         let opened = match sa.protection.open(&datagram.message, encrypted) {
