@@ -165,6 +165,11 @@ impl Ledger {
         })
     }
 
+    /// Whether a write under way is about an SA.
+    pub(crate) fn is_about(&self, id: IkeSaId) -> bool {
+        self.pending.values().any(|pending| pending.sas.contains(&id))
+    }
+
     pub(crate) fn settle(&mut self, ticket: Ticket) -> Option<Pending> {
         self.pending.remove(&ticket)
     }

@@ -107,7 +107,7 @@ impl Engine {
                 ike_auth_initiator::complete(&mut cx, id, &datagram, message)
             }
             (true, _, _) => return cx.drop(Drop::UnexpectedExchange),
-            (false, _, _) => return self.receive_for_nobody(now, &datagram, message),
+            (false, _, _) => return self.receive_for_nobody(now, id, &datagram, message),
         };
         self.commit(ended);
         if let Some((sa, tx)) = established {

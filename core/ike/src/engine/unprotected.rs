@@ -37,6 +37,7 @@ impl Engine {
     pub(super) fn receive_for_nobody(
         &mut self,
         now: Timestamp,
+        id: IkeSaId,
         datagram: &Datagram,
         message: &Message,
     ) {
@@ -49,7 +50,8 @@ impl Engine {
         let asks = !message.header.response && message.encrypted.is_some();
         let answer = answer.or_else(|| {
             let allowed = asks && self.refusals.allow(now);
-            allowed.then(|| invalid_ike_spi(&message.header))
+            // Its end may not be said before it is written.
+            (allowed && !self.ledger.is_about(id)).then(|| invalid_ike_spi(&message.header))
         });
         if let Some(message) = answer {
             let (local, remote) = (datagram.local, datagram.remote);
