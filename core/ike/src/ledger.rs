@@ -4,13 +4,12 @@
 
 use crate::child::Child;
 use crate::output::{Change, Event, Output, Ticket};
-use crate::sa::{IkeSa, Wanted};
+use crate::sa::{IkeSa, Live, Wanted};
 use crate::snapshot;
-use crate::tables::Grave;
 use std::collections::{BTreeMap, BTreeSet};
 use vipsec_esp::ChildSa;
 use vipsec_wire::id::{EspSpi, IkeSaId};
-use vipsec_wire::record::v1::IkeMutable;
+use vipsec_wire::record::v1::{Ended, IkeMutable};
 
 /// The changes of one step.
 #[derive(Default)]
@@ -24,9 +23,17 @@ pub(crate) struct Transaction {
     pub(crate) events: Vec<Event>,
     pub(crate) new_sa: bool,
     /// The answer with which an SA ends.
-    pub(crate) last_words: Option<Grave>,
+    pub(crate) last_words: Option<Ended>,
     ended: Vec<IkeSa>,
-    wanted: Vec<(IkeSaId, Wanted)>,
+    before: Vec<(IkeSaId, Before)>,
+}
+
+/// What an SA has to get back, of what is not stored, if a write is refused.
+pub(crate) struct Before {
+    /// What it wanted to do, and wants again.
+    pub(crate) wanted: Wanted,
+    /// It had to be written for itself.
+    pub(crate) unwritten: bool,
 }
 
 impl Transaction {
@@ -40,7 +47,8 @@ impl Transaction {
         if self.begun.insert(sa.id()) {
             let state = Box::new(snapshot::mutable(sa));
             self.undo.push(Change::IkeMutable { id: sa.id(), state });
-            self.wanted.push((sa.id(), sa.live.wanted.clone()));
+            let Live { wanted, unwritten, .. } = &sa.live;
+            self.before.push((sa.id(), Before { wanted: wanted.clone(), unwritten: *unwritten }));
         }
     }
 
@@ -99,8 +107,8 @@ impl Transaction {
         let mut undo = self.undo;
         undo.reverse();
         let (sas, events, last_words) = (self.begun, self.events, self.last_words);
-        let (ended, wanted) = (self.ended, self.wanted);
-        let pending = Pending { undo, ended, wanted, sas, events, last_words };
+        let (ended, before) = (self.ended, self.before);
+        let pending = Pending { undo, ended, before, sas, events, last_words };
         (effects, pending)
     }
 }
@@ -123,14 +131,14 @@ pub(crate) struct Pending {
     pub(crate) undo: Vec<Change>,
     /// The SAs that end with it, to be put back before that.
     pub(crate) ended: Vec<IkeSa>,
-    /// What the SAs wanted to do before, and want again if it is refused.
-    pub(crate) wanted: Vec<(IkeSaId, Wanted)>,
+    /// What else the SAs get back if it is refused.
+    pub(crate) before: Vec<(IkeSaId, Before)>,
     /// The SAs that wait for it.
     pub(crate) sas: BTreeSet<IkeSaId>,
     /// What to say once it is done.
     pub(crate) events: Vec<Event>,
     /// The answer with which an SA ends, to be repeated from then on.
-    pub(crate) last_words: Option<Grave>,
+    pub(crate) last_words: Option<Ended>,
 }
 
 /// Writes given up for the time being that are remembered.

@@ -82,8 +82,9 @@ pub enum Output {
         /// Where it is now.
         endpoints: Endpoints,
     },
-    /// The state of a half-open IKE SA, for the backups ([`crate::Engine::apply_half_open`]).
-    MirrorHalfOpen {
+    /// What the backups should know of an IKE SA and the store does not say, or not yet: a half-open
+    /// one, mostly ([`crate::Engine::apply_mirrored`]).
+    Mirror {
         /// Our SPI.
         id: IkeSaId,
         /// Opaque.

@@ -105,8 +105,9 @@ pub(crate) struct Live {
     /// Last authenticated sign of the peer.
     pub(crate) last_heard: Timestamp,
     pub(crate) traffic: Traffic,
-    /// The peer has another address than the last write says.
-    pub(crate) moved: bool,
+    /// Something has changed since the last write that nothing waits for: where the peer is, or what
+    /// it was answered while the store was down.
+    pub(crate) unwritten: bool,
     /// The SA was made by another owner.
     pub(crate) inherited: bool,
     /// The SA is not in the store, and will not be before this write, the last of those that were

@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use vipsec_crypto::Random;
 use vipsec_wire::id::{EspSpi, IkeSaId};
 use vipsec_wire::ike::{Identity, IkeSpis};
-use vipsec_wire::record::v1::Continuation;
+use vipsec_wire::record::v1::{Continuation, Ended};
 
 /// Answers that are kept for SAs that are gone.
 const GRAVES: usize = 256;
@@ -28,15 +28,7 @@ pub(crate) struct Tables {
     offered: BTreeMap<EspSpi, IkeSaId>,
     pub(crate) leases: Leases,
     pub(crate) half_open: HalfOpenTable,
-    graves: VecDeque<Grave>,
-}
-
-/// The last answer of an SA that is gone, for the case that it gets lost.
-#[derive(Debug)]
-pub(crate) struct Grave {
-    pub(crate) id: IkeSaId,
-    pub(crate) request: Vec<u8>,
-    pub(crate) response: Vec<u8>,
+    graves: VecDeque<Ended>,
 }
 
 impl Tables {
@@ -181,7 +173,7 @@ impl Tables {
     }
 
     /// Keeps the last answer of an SA that has ended with it, once that is stored.
-    pub(crate) fn bury(&mut self, grave: Grave) {
+    pub(crate) fn bury(&mut self, grave: Ended) {
         if self.graves.len() >= GRAVES {
             self.graves.pop_front();
         }

@@ -377,7 +377,7 @@ fn throw(world: &mut World, bytes: &[u8]) {
                 assert!(after.is_none());
                 answered += 1;
             }
-            Output::MirrorHalfOpen { .. } | Output::DropHalfOpen { .. } => {}
+            Output::Mirror { .. } | Output::DropHalfOpen { .. } => {}
             other => panic!("{other:?} came of unauthenticated bytes"),
         }
     }

@@ -259,3 +259,65 @@ fn one_sided_traffic_is_looked_into_and_mutual_silence_ever_more_seldom() {
     assert!((10..=16).contains(&idle), "{idle} checks of an idle SA");
     assert!((60..=120).contains(&one_sided), "{one_sided} checks of one that only sends");
 }
+
+#[test]
+fn a_peer_that_wants_a_rekey_while_the_store_is_down_is_asked_to_come_back() {
+    for rekey in [World::rekey_child, World::rekey_ike] {
+        let mut world = one_who_asks();
+        let (ike, child) = (world.left.ike(), world.left.active_child());
+        store_is(&mut world, false);
+        world.sent.clear();
+        rekey(&mut world, Side::Left);
+        world.pass(Duration::from_secs(600));
+        world.check_agreement(1, 1);
+        assert_eq!((world.left.ike(), world.left.active_child()), (ike, child));
+        store_is(&mut world, true);
+        world.pass(Duration::from_secs(10));
+        world.check_agreement(1, 1);
+        assert_ne!((world.left.ike(), world.left.active_child()), (ike, child));
+    }
+}
+
+#[test]
+fn what_was_put_off_cannot_be_replayed_to_the_next_owner() {
+    for written in [false, true] {
+        let mut world = one_who_asks();
+        store_is(&mut world, false);
+        world.rekey_child(Side::Left);
+        world.outputs();
+        let request = world.deliver(Side::Right);
+        world.outputs();
+        let answer = world.deliver(Side::Left);
+        let writes = world.right.store.writes;
+        if written {
+            store_is(&mut world, true);
+            world.pass(Duration::from_millis(1));
+            assert_eq!(world.right.store.writes, writes + 1, "it is made up for by itself");
+            world.right.mirrored.clear();
+        }
+        world.take_over(Side::Right, Fate::Lost);
+        world.right.mode = Mode::Prompt;
+        world.outputs();
+        world.arrive(&request);
+        world.outputs();
+        assert_eq!(world.lose(Side::Left).message, answer.message);
+        assert_eq!(world.right.installed.len(), 1);
+        world.pass(Duration::from_secs(10));
+        world.check_agreement(1, 1);
+    }
+}
+
+#[test]
+fn a_request_that_meets_a_pending_write_is_put_off_too() {
+    let mut world = one_who_asks();
+    store_is(&mut world, false);
+    let spi = world.right.active_child();
+    world.terminate_child(Side::Right, spi);
+    world.outputs();
+    assert_eq!(world.right.waiting.len(), 1, "the delete waits");
+    world.initiate(Side::Left, "second");
+    world.pass(Duration::from_secs(300));
+    store_is(&mut world, true);
+    world.pass(Duration::from_secs(20));
+    world.check_agreement(1, 1);
+}

@@ -202,3 +202,20 @@ fn a_peer_whose_ike_auth_response_is_of_no_use_is_told() {
     world.run();
     world.check_agreement(0, 0);
 }
+
+#[test]
+fn the_answer_to_a_delete_is_repeated_by_the_next_owner() {
+    let mut world = World::established();
+    world.terminate_ike(Side::Left);
+    world.outputs();
+    let request = world.deliver(Side::Right);
+    world.outputs();
+    let answer = world.lose(Side::Left);
+    assert_eq!(world.right.engine.ike_sa_count(), 0);
+    world.take_over(Side::Right, Fate::Lost);
+    world.arrive(&request);
+    world.outputs();
+    assert_eq!(world.wire[0].message, answer.message);
+    world.run();
+    world.check_agreement(0, 0);
+}

@@ -69,7 +69,7 @@ impl Node {
                 self.effect(vip, after, command(Command::Remove { vip, spi_in }));
             }
             Intention::Endpoints { ike, endpoints } => self.endpoints(vip, ike, endpoints),
-            Intention::MirrorHalfOpen { id, state } => self.mirror_half_open(vip, id, Some(state)),
+            Intention::Mirror { id, state } => self.mirror_half_open(vip, id, Some(state)),
             Intention::DropHalfOpen { id } => self.mirror_half_open(vip, id, None),
             Intention::Event(event) => self.event(crate::Event::Ike(vip, event)),
         }

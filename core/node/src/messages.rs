@@ -93,7 +93,7 @@ impl Node {
         match state {
             Some(state) => {
                 // One that cannot be read is one handshake that starts over after a takeover.
-                let _ = candidate.engine.apply_half_open(now, state.expose());
+                let _ = candidate.engine.apply_mirrored(now, state.expose());
             }
             None => candidate.engine.forget_half_open(id),
         }

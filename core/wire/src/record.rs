@@ -58,7 +58,7 @@ records! {
     5 1 v1::ChildMutable;
     6 1 v1::Edges;
     7 1 v1::Floors;
-    8 1 v1::HalfOpen;
+    8 1 v1::Mirrored;
 }
 
 /// The bytes of a record, to be sealed. They are wiped when dropped.

@@ -73,7 +73,7 @@ record_tests! {
     child_mutable v1::ChildMutable;
     edges v1::Edges;
     floors v1::Floors;
-    half_open v1::HalfOpen;
+    mirrored v1::Mirrored;
 }
 
 proptest! {

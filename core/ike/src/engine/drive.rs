@@ -74,7 +74,7 @@ impl Engine {
 
     /// Lets an SA do what it wants, and sets its alarm.
     pub(super) fn settle(&mut self, now: Timestamp, id: IkeSaId, rng: &mut dyn Random) {
-        self.write_move(now, id);
+        self.write_rest(now, id);
         if let Some(Ownership { epoch, .. }) = self.ownership
             && let Some(outlook) = self.tables.get(id).map(|sa| self.outlook(sa))
         {
@@ -89,10 +89,10 @@ impl Engine {
         self.rearm(id);
     }
 
-    /// Where the peer is now gets written as soon as nothing else is being written about the SA.
-    pub(super) fn write_move(&mut self, now: Timestamp, id: IkeSaId) {
+    /// What nothing waits for gets written as soon as nothing else is being written about the SA.
+    pub(super) fn write_rest(&mut self, now: Timestamp, id: IkeSaId) {
         let holding = self.holding;
-        let may = |sa: &&IkeSa| sa.live.moved && sa.live.pending.is_none() && !holding;
+        let may = |sa: &&IkeSa| sa.live.unwritten && sa.live.pending.is_none() && !holding;
         let due = |sa: &&IkeSa| now >= sa.live.not_before && sa.live.complete;
         if let Some(sa) = self.tables.get(id).filter(may).filter(due) {
             let mut tx = Transaction::default();

@@ -300,13 +300,13 @@ impl Engine {
             }
             sa.addresses.remote = remote;
             sa.live.last_heard = sa.live.last_heard.max(now);
-            sa.live.moved = true;
+            sa.live.unwritten = true;
             let endpoints = sa.endpoints();
             if said.replace(endpoints) != Some(endpoints) {
                 let output = Output::Endpoints { ike: family, endpoints };
                 self.outbox.outputs.push_back(output);
             }
-            self.write_move(now, id);
+            self.write_rest(now, id);
             self.rearm(id);
         }
     }

@@ -4,7 +4,7 @@
 use crate::context::Context;
 use crate::engine::{Engine, Ownership};
 use crate::error::Drop;
-use crate::exchange::contents::Contents;
+use crate::exchange::contents::{Contents, notify};
 use crate::exchange::{
     Fate, Reply, create_child_sa, ike_auth, ike_auth_initiator, ike_sa_init, ike_sa_init_initiator,
     informational, rekey_ike,
@@ -13,14 +13,14 @@ use crate::ledger::Transaction;
 use crate::output::{CloseReason, Output};
 use crate::protect::OpenFailure;
 use crate::sa::{Datagram, IkeSa, endpoints, may_move};
-use crate::tables::Grave;
 use crate::window::Verdict;
 use vipsec_crypto::Random;
 use vipsec_wire::ParseError;
 use vipsec_wire::id::IkeSaId;
 use vipsec_wire::ike::header::RawHeader;
 use vipsec_wire::ike::{ExchangeType, Header, Message, Notify, NotifyType, Payload};
-use vipsec_wire::record::v1::Continuation;
+use vipsec_wire::record;
+use vipsec_wire::record::v1::{Continuation, Ended, Mirrored, StoredResponse};
 use vipsec_wire::time::Timestamp;
 
 /// What an Encrypted payload of an authentic message has held.
@@ -138,14 +138,15 @@ impl Engine {
                 return self.outbox.drops.count(Drop::Unauthentic);
             }
         };
-        if sa.live.pending.is_some() {
-            let Header { exchange, response, .. } = message.header;
-            let check = exchange == ExchangeType::Informational && !response;
-            let check = check && opened.as_ref().is_ok_and(Vec::is_empty);
-            if !(check && self.answer_check(now, id, &datagram, &message.header, rng)) {
-                self.defer(id, datagram);
-            }
-            return;
+        let (pending, at_once) =
+            (sa.live.pending.is_some(), self.without_store(sa, message, &opened));
+        if let Some(payloads) = at_once
+            && self.answer_at_once(now, id, &datagram, &message.header, &payloads, rng)
+        {
+            return self.rearm(id);
+        }
+        if pending {
+            return self.defer(id, datagram);
         }
         match message.header.response {
             true => self.receive_response(now, id, &datagram, &message.header, opened, rng),
@@ -160,24 +161,45 @@ impl Engine {
         }
     }
 
-    /// A check by the peer while a write about its SA is under way: it is not stored, so it is
-    /// answered at once, that the SA may outlive a store that is down for long. `false`: not now,
-    /// for an answer is being written, which must come first.
-    fn answer_check(
+    /// The answer to a request that does not wait for the store, that the SA may outlive one that is
+    /// slow or down for long. A check by the peer while a write about its SA is under way: it is not
+    /// stored. And while the store is down, what would have to be: the peer is to ask again later.
+    fn without_store(
+        &self,
+        sa: &IkeSa,
+        message: &Message,
+        opened: &Opened,
+    ) -> Option<Vec<Payload>> {
+        let payloads = opened.as_ref().ok().filter(|_| !message.header.response)?;
+        let pending = sa.live.pending.is_some();
+        match message.header.exchange {
+            ExchangeType::Informational if pending && payloads.is_empty() => Some(Vec::new()),
+            ExchangeType::CreateChildSa if self.holding && sa.live.unprotected.is_none() => {
+                Some(vec![notify(NotifyType::TEMPORARY_FAILURE)])
+            }
+            _ => None,
+        }
+    }
+
+    /// Answers a request now. `false`: not now, for an answer is being written, which must come
+    /// first.
+    fn answer_at_once(
         &mut self,
         now: Timestamp,
         id: IkeSaId,
         datagram: &Datagram,
         header: &Header,
+        payloads: &[Payload],
         rng: &mut dyn Random,
     ) -> bool {
         let Some(Ownership { epoch, .. }) = self.ownership else { return false };
         let Some(sa) = self.tables.get_mut(id) else { return false };
-        let mut before = sa.live.pending.and_then(|ticket| self.ledger.before(ticket, id));
+        let pending = sa.live.pending;
+        let mut before = pending.and_then(|ticket| self.ledger.before(ticket, id));
         let unanswered = match &before {
             Some(before) => before.expected_request != sa.window.expected_request,
             // It is new. The peer can use one that we have initiated, for it has answered.
-            None => !sa.about.initiator,
+            None => pending.is_some() && !sa.about.initiator,
         };
         if unanswered {
             return false;
@@ -190,7 +212,7 @@ impl Engine {
             Verdict::Repetition(response) => response.message.clone(),
             Verdict::Fresh => {
                 let answer = sa.header(header.exchange, header.message_id, true);
-                let Ok(message) = sa.seal(&answer, &[], epoch, rng) else { return false };
+                let Ok(message) = sa.seal(&answer, payloads, epoch, rng) else { return false };
                 sa.window.answered(header.message_id, message.clone());
                 sa.live.last_heard = now;
                 self.outbox.outputs.extend(follow(sa, datagram));
@@ -198,6 +220,14 @@ impl Engine {
                 if let Some(before) = &mut before {
                     before.expected_request = sa.window.expected_request;
                     before.last_response.clone_from(&sa.window.last_response);
+                }
+                // An answer that says something must not be given otherwise by the next owner.
+                if !payloads.is_empty() {
+                    sa.live.unwritten = true;
+                    let response =
+                        StoredResponse { id: header.message_id, message: message.clone() };
+                    let state = record::encode(&Mirrored::Answered { id, response });
+                    self.outbox.outputs.push_back(Output::Mirror { id, state });
                 }
                 message
             }
@@ -247,7 +277,7 @@ impl Engine {
                 sa.window.answered(header.message_id, message.clone());
                 if reply.fate != Fate::Keep {
                     let (request, response) = (datagram.message.clone(), message.clone());
-                    tx.last_words = Some(Grave { id, request, response });
+                    tx.last_words = Some(Ended { id, request, response });
                 }
                 let (local, remote) = (datagram.local, datagram.remote);
                 tx.effects.push(Output::Transmit { after: None, local, remote, message });
@@ -319,7 +349,7 @@ fn follow(sa: &mut IkeSa, datagram: &Datagram) -> Option<Output> {
         return None;
     }
     (sa.addresses.local, sa.addresses.remote) = (datagram.local, datagram.remote);
-    sa.live.moved = true;
+    sa.live.unwritten = true;
     let (ike, endpoints) = (sa.about.family, endpoints(&sa.addresses));
     sa.is_established().then_some(Output::Endpoints { ike, endpoints })
 }

@@ -15,7 +15,7 @@ use vipsec_crypto::Random;
 use vipsec_wire::id::{Epoch, EspSpi, IkeSaId};
 use vipsec_wire::record;
 use vipsec_wire::record::v1::{
-    ChildConstant, HalfOpen, HalfOpenInitiator, IkeAddresses, IkeConstant, IkeMutable,
+    ChildConstant, HalfOpenInitiator, IkeAddresses, IkeConstant, IkeMutable, Mirrored,
     StoredRequest,
 };
 use vipsec_wire::time::Timestamp;
@@ -143,7 +143,17 @@ impl Engine {
         let unknown = Error::Record("IKE SA whose constant part is not known");
         let offered = record.outstanding.as_ref().and_then(StoredRequest::offered);
         let sa = self.tables.get_mut(id).ok_or(unknown)?;
+        let told = Some(&sa.window).filter(|_| inherited && sa.live.unwritten);
+        let told = told.filter(|told| told.expected_request > record.expected_request).cloned();
         snapshot::assume(sa, record);
+        // An answer that was told of in the meantime may be newer than the record.
+        if inherited {
+            sa.live.unwritten = told.is_some();
+        }
+        if let Some(told) = told {
+            sa.window.expected_request = told.expected_request;
+            sa.window.last_response = told.last_response;
+        }
         sa.live.complete = true;
         sa.live.inherited |= inherited;
         sa.live.pending = None;
@@ -171,13 +181,13 @@ impl Engine {
         Ok(())
     }
 
-    /// Follows a half-open IKE SA that another owner mirrors.
+    /// Follows what another owner mirrors of an IKE SA.
     ///
     /// # Errors
     /// [`Error`] when it cannot be read or made use of.
-    pub fn apply_half_open(&mut self, now: Timestamp, state: &[u8]) -> Result<(), Error> {
-        match record::decode::<HalfOpen>(state).map_err(Error::Unreadable)? {
-            HalfOpen::Responder(state) => {
+    pub fn apply_mirrored(&mut self, now: Timestamp, state: &[u8]) -> Result<(), Error> {
+        match record::decode::<Mirrored>(state).map_err(Error::Unreadable)? {
+            Mirrored::Responder(state) => {
                 self.expire_half_open(now);
                 let full = self.tables.half_open.responder_count();
                 if full >= self.config.limits.half_open_max {
@@ -188,7 +198,19 @@ impl Engine {
                 }
                 Ok(())
             }
-            HalfOpen::Initiator(state) => self.restore_initiator(now, *state),
+            Mirrored::Initiator(state) => self.restore_initiator(now, *state),
+            Mirrored::Answered { id, response } => {
+                let sa = self.tables.get_mut(id).ok_or(Error::NoIkeSa(id))?;
+                if response.id >= sa.window.expected_request {
+                    sa.window.answered(response.id, response.message);
+                    sa.live.unwritten = true;
+                }
+                Ok(())
+            }
+            Mirrored::Ended(ended) => {
+                self.tables.bury(*ended);
+                Ok(())
+            }
         }
     }
 

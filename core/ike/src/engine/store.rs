@@ -11,6 +11,8 @@ use core::time::Duration;
 use std::collections::BTreeSet;
 use vipsec_crypto::Random;
 use vipsec_wire::id::IkeSaId;
+use vipsec_wire::record;
+use vipsec_wire::record::v1::Mirrored;
 use vipsec_wire::time::Timestamp;
 
 /// How long an SA keeps still whose write the store has refused.
@@ -44,7 +46,7 @@ impl Engine {
     /// Adds the changing part of an SA to what is written; all of it, if it is not in the store.
     fn gather(&mut self, id: IkeSaId, tx: &mut Transaction) {
         if let Some(sa) = self.tables.get_mut(id) {
-            sa.live.moved = false;
+            sa.live.unwritten = false;
         }
         let Some(sa) = self.tables.get(id) else { return };
         if sa.live.unprotected.is_some() {
@@ -108,8 +110,11 @@ impl Engine {
                     self.stored(now, *id, ticket, outcome);
                 }
                 self.say(pending.events);
-                if let Some(grave) = pending.last_words {
-                    self.tables.bury(grave);
+                if let Some(ended) = pending.last_words {
+                    let (id, ended) = (ended.id, Box::new(ended));
+                    self.tables.bury((*ended).clone());
+                    let state = record::encode(&Mirrored::Ended(ended));
+                    self.outbox.outputs.push_back(Output::Mirror { id, state });
                 }
                 if outcome == Stored::Unprotected {
                     self.ledger.remember_unprotected(ticket, sas.clone());
@@ -183,13 +188,14 @@ impl Engine {
                 sa.live.not_before = now + REFUSED_WAIT;
                 // Where the peer is remains so, and is written later, unless by another owner.
                 if let Some(here) = here.filter(|here| owner && *here != sa.addresses) {
-                    (sa.addresses, sa.live.moved) = (here, true);
+                    (sa.addresses, sa.live.unwritten) = (here, true);
                 }
             }
         }
-        for (id, wanted) in pending.wanted {
+        for (id, before) in pending.before {
             if let Some(sa) = self.tables.get_mut(id) {
-                sa.live.wanted.again(wanted);
+                sa.live.wanted.again(before.wanted);
+                sa.live.unwritten |= before.unwritten && owner;
                 sa.live.refused_until = Some(now + REFUSED_WAIT);
             }
         }

@@ -127,7 +127,7 @@ pub(super) fn due(sa: &IkeSa, outlook: Outlook) -> Option<Timestamp> {
     let repetition = repetition.map(|r| r.retransmission.map_or(Timestamp(0), |r| r.due()));
     let mut times =
         vec![repetition, when(established && wanted.close.is_none(), sa.about.expires_at)];
-    times.push(when(sa.live.moved && !outlook.holding, sa.live.not_before));
+    times.push(when(sa.live.unwritten && !outlook.holding, sa.live.not_before));
     if sa.outstanding.is_none() {
         if !outlook.holding {
             let waits = wanted.rekey_ike || !wanted.rekey.is_empty() || !wanted.create.is_empty();

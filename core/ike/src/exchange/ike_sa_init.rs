@@ -20,7 +20,7 @@ use vipsec_wire::ike::{
     SecurityAssociation,
 };
 use vipsec_wire::record;
-use vipsec_wire::record::v1::{HalfOpen, HalfOpenResponder, IkeAddresses, IkeAlgorithms};
+use vipsec_wire::record::v1::{HalfOpenResponder, IkeAddresses, IkeAlgorithms, Mirrored};
 
 /// The shortest nonce that a peer may send (RFC 7296 section 2.10).
 const SHORTEST_NONCE: usize = 16;
@@ -192,8 +192,8 @@ fn accept(
 }
 
 fn keep(cx: &mut Context<'_>, id: IkeSaId, state: HalfOpenResponder) {
-    let record = HalfOpen::Responder(Box::new(state.clone()));
+    let record = Mirrored::Responder(Box::new(state.clone()));
     let state_bytes = record::encode(&record);
     cx.tables.half_open.insert_responder(state);
-    cx.outbox.outputs.push_back(Output::MirrorHalfOpen { id, state: state_bytes });
+    cx.outbox.outputs.push_back(Output::Mirror { id, state: state_bytes });
 }

@@ -25,7 +25,7 @@ use vipsec_wire::ike::{
 };
 use vipsec_wire::record;
 use vipsec_wire::record::v1::{
-    HalfOpen, HalfOpenInitiator, IkeAddresses, IkeAlgorithms, IkeKeys, PrivateValue,
+    HalfOpenInitiator, IkeAddresses, IkeAlgorithms, IkeKeys, Mirrored, PrivateValue,
 };
 
 /// How often a responder may have the request changed.
@@ -86,8 +86,8 @@ pub(crate) fn send(cx: &mut Context<'_>, half: &Initiator) {
 
 /// The half-open SA as the backups have it.
 pub(crate) fn mirror(half: &Initiator) -> Output {
-    let record = HalfOpen::Initiator(Box::new(half.state.clone()));
-    Output::MirrorHalfOpen { id: half.state.id, state: record::encode(&record) }
+    let record = Mirrored::Initiator(Box::new(half.state.clone()));
+    Output::Mirror { id: half.state.id, state: record::encode(&record) }
 }
 
 /// The message that a half-open SA waits for an answer to.

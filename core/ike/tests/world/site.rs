@@ -101,7 +101,7 @@ pub(crate) struct Site {
     pub held: Vec<Output>,
     /// Messages whose write is confirmed.
     pub released: VecDeque<Packet>,
-    pub half_open: BTreeMap<IkeSaId, Vec<u8>>,
+    pub mirrored: BTreeMap<IkeSaId, Vec<u8>>,
     pub installed: BTreeMap<EspSpi, Installed>,
     pub events: Vec<Event>,
     /// Every SA that was ever installed, and whether to be sent on at once.
@@ -123,7 +123,7 @@ impl Site {
             waiting: VecDeque::new(),
             held: Vec::new(),
             released: VecDeque::new(),
-            half_open: BTreeMap::new(),
+            mirrored: BTreeMap::new(),
             installed: BTreeMap::new(),
             events: Vec::new(),
             history: BTreeMap::new(),
@@ -133,7 +133,7 @@ impl Site {
     /// Backups that follow a new IKE SA drop its half-open form.
     fn write(&mut self, changes: &[Change]) {
         self.store.write(changes);
-        self.half_open.retain(|id, _| !self.store.constants.contains_key(id));
+        self.mirrored.retain(|id, _| !self.store.constants.contains_key(id));
     }
 
     /// A fresh engine, as another node has it that has followed the store and the mirror.
@@ -142,8 +142,8 @@ impl Site {
         for change in self.store.load() {
             engine.apply(now, change).expect("what was written can be read");
         }
-        for state in self.half_open.values() {
-            engine.apply_half_open(now, state).expect("what was mirrored can be read");
+        for state in self.mirrored.values() {
+            engine.apply_mirrored(now, state).expect("what was mirrored can be read");
         }
         assert!(engine.poll_output().is_none() && engine.poll_timeout().is_none());
         engine
@@ -241,11 +241,11 @@ impl Site {
                     installed.sa.endpoints = endpoints;
                 }
             }
-            Output::MirrorHalfOpen { id, state } => {
-                self.half_open.insert(id, state.expose().to_vec());
+            Output::Mirror { id, state } => {
+                self.mirrored.insert(id, state.expose().to_vec());
             }
             Output::DropHalfOpen { id } => {
-                self.half_open.remove(&id);
+                self.mirrored.remove(&id);
             }
             Output::Event(event) => self.events.push(event),
         }

@@ -18,7 +18,7 @@ pub struct Edges {
     pub edges: Vec<(EspSpi, u64)>,
 }
 
-/// A half-open IKE SA of the owner.
+/// What the owner's store does not say, or not yet, of an IKE SA: mostly a half-open one.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct HalfOpenMirror {
     /// The VIP of the SA.
@@ -27,6 +27,6 @@ pub struct HalfOpenMirror {
     pub epoch: Epoch,
     /// The SA.
     pub id: IkeSaId,
-    /// The encoded record (`record::v1::HalfOpen`); `None` when it is half-open no more.
+    /// The encoded record (`record::v1::Mirrored`); `None` when it is half-open no more.
     pub state: Option<SecretBytes>,
 }

@@ -289,13 +289,34 @@ pub struct IkeMutable {
     pub children: Vec<ChildLink>,
 }
 
-/// A half-open IKE SA, mirrored to the backups.
+/// What the owner tells its backups of an IKE SA over the links, because it cannot wait for the
+/// store or is not worth a write.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub enum HalfOpen {
-    /// The peer has begun.
+pub enum Mirrored {
+    /// A half-open IKE SA that the peer has begun.
     Responder(Box<HalfOpenResponder>),
-    /// We have begun.
+    /// A half-open IKE SA that we have begun.
     Initiator(Box<HalfOpenInitiator>),
+    /// An answer that is not stored yet.
+    Answered {
+        /// Our SPI.
+        id: IkeSaId,
+        /// The answer.
+        response: StoredResponse,
+    },
+    /// The last answer of an IKE SA that is gone.
+    Ended(Box<Ended>),
+}
+
+/// The last answer of an IKE SA that is gone, should it have got lost.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Ended {
+    /// Our SPI.
+    pub id: IkeSaId,
+    /// The request as it came.
+    pub request: Vec<u8>,
+    /// The answer.
+    pub response: Vec<u8>,
 }
 
 /// A half-open IKE SA whose IKE_SA_INIT we have answered.
