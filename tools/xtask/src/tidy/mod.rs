@@ -19,7 +19,7 @@ pub(crate) fn run(workspace: &Path) -> Result<()> {
     let mut found = layers::faults(workspace)?;
     for source in &sources {
         found.extend(sources::faults(source));
-        found.extend(purity::faults(source));
+        found.extend(purity::faults(source)?);
         found.extend(lengths::faults(source)?);
     }
     found.extend(lengths::idle_exceptions(&sources));

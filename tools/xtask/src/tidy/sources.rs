@@ -7,6 +7,8 @@ use anyhow::{Context, Result};
 
 /// Where the project's sources are.
 const HOUSES: [&str; 5] = ["core", "edge", "tools", "tests", "fuzz"];
+/// Where the one workspace below the houses builds: what is in there is not ours.
+const BUILT: &str = "fuzz/target";
 /// Names under which things end up that belong nowhere.
 const DRAWERS: [&str; 6] = ["utils", "util", "common", "helpers", "helper", "manager"];
 
@@ -35,7 +37,7 @@ pub(super) fn read(workspace: &Path) -> Result<Vec<Source>> {
 }
 
 fn collect(directory: &Path, paths: &mut Vec<PathBuf>) -> Result<()> {
-    if !directory.exists() || directory.ends_with("target") {
+    if !directory.exists() || directory.ends_with(BUILT) {
         return Ok(());
     }
     let entries =
