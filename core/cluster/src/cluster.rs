@@ -371,7 +371,6 @@ impl Cluster {
             challenges: list(Peer::challenge),
             echoes: list(|peer| peer.asked),
             vips: standings,
-            high_water: Vec::new(),
         };
         if beat != self.beat || self.beat.version == 0 {
             self.beat = Heartbeat { version: beat.version + 1, ..beat };

@@ -7,7 +7,7 @@ use vipsec_path::Command;
 use vipsec_wire::cluster::{ConnectionState, ConnectionUpdate, Protocol};
 use vipsec_wire::id::Vip;
 
-/// Listings at once; the next one is answered with nothing.
+/// Listings at once; the next one is refused.
 const LISTINGS_MAX: usize = 16;
 /// Most connections that each worker lists of each VIP.
 const ENTRIES_MAX: usize = 100_000;
@@ -46,21 +46,24 @@ pub(crate) struct Listing {
 
 impl Node {
     /// Asks the workers for their connections; [`Output::Connections`] answers under the name that
-    /// is given here.
-    pub fn handle_list_connections(&mut self) -> u64 {
+    /// is given here. `None`: 16 listings wait for the workers already.
+    pub fn handle_list_connections(&mut self) -> Option<u64> {
+        if self.listings.len() >= LISTINGS_MAX {
+            return None;
+        }
         let query = self.name_probe();
         let vips: Vec<Vip> = self.vips.keys().copied().collect();
         let missing = vips.len() * usize::from(self.workers);
         let listing = Listing { query, missing, views: Vec::new() };
-        if missing == 0 || self.listings.len() >= LISTINGS_MAX {
+        if missing == 0 {
             self.outputs.push_back(Output::Connections { query, connections: listing.views });
-            return query;
+            return Some(query);
         }
         self.listings.push(listing);
         for vip in vips {
             self.command(Command::ListConnections { vip, query, limit: ENTRIES_MAX });
         }
-        query
+        Some(query)
     }
 
     /// A worker has answered.

@@ -1,4 +1,5 @@
-//! Why packets were dropped, and how often. Every drop of a worker has one of these reasons.
+//! Why packets, or notes about them, were dropped, and how often. Every drop of a worker has one of
+//! these reasons.
 
 macro_rules! reasons {
     ($($(#[doc = $doc:literal])* $name:ident = $text:literal,)*) => {
@@ -84,6 +85,8 @@ reasons! {
     LowerEpoch = "lower_epoch",
     /// A late packet that has been forwarded before.
     Hops = "hops",
+    /// No room to note what the kernel says of a path's MTU: packets that are too big stay lost.
+    MtusFull = "mtus_full",
     /// The node does not fetch reports quickly enough.
     ReportsFull = "reports_full",
 }

@@ -119,7 +119,8 @@ pub(crate) struct Fragments {
 }
 
 impl Fragments {
-    /// Notes that a packet went to the node; the oldest is forgotten when there are too many.
+    /// Notes that a packet went to the node; the oldest is forgotten when there are too many: its
+    /// later parts are dropped, and counted, as of an unknown packet.
     pub(crate) fn remember(&mut self, now: Timestamp, key: FragmentKey, node: u16) {
         if self.places.insert(key, (node, now)).is_none() {
             self.order.push_back(key);

@@ -197,7 +197,9 @@ impl Path {
     /// The path MTU to a peer, as the kernel learnt it: bytes of the outer IP packet. Raised to 576
     /// (IPv4) or 1280 (IPv6) when it is less.
     pub fn handle_pmtu(&mut self, now: Timestamp, remote: IpAddr, mtu: u16) {
-        self.mtus.learn(now, remote, mtu);
+        if !self.mtus.learn(now, remote, mtu) {
+            self.drop_packet(DropReason::MtusFull);
+        }
     }
 
     /// An instruction of the node.

@@ -44,21 +44,23 @@ impl PathMtus {
         }
     }
 
-    /// Notes what the kernel says. When there is no room, the report is ignored: the packets that
-    /// are too big are lost then, as they were before.
-    pub(crate) fn learn(&mut self, now: Timestamp, remote: IpAddr, mtu: u16) {
+    /// Notes what the kernel says. When there is no room (`false`) the report is ignored: the
+    /// packets that are too big are lost then, as they were before.
+    #[must_use]
+    pub(crate) fn learn(&mut self, now: Timestamp, remote: IpAddr, mtu: u16) -> bool {
         let least = if remote.is_ipv4() { IPV4_MIN } else { IPV6_MIN };
         let mtu = mtu.max(least).min(self.default);
         if self.known.len() >= self.capacity && !self.known.contains_key(&remote) {
             self.known.retain(|_, (_, until)| *until > now);
             if self.known.len() >= self.capacity {
-                return;
+                return false;
             }
         }
         let before = self.known.insert(remote, (mtu, now + self.age));
         if before.is_none_or(|(old, until)| old != mtu || until <= now) {
             self.generation = self.generation.wrapping_add(1);
         }
+        true
     }
 
     /// Whether a copy still holds.
@@ -89,20 +91,20 @@ mod tests {
         let v6: IpAddr = "2001:db8::1".parse().expect("an address");
         let first = mtus.get(now, v4);
         assert_eq!(first.mtu, 1500);
-        mtus.learn(now, v4, 1400);
+        assert!(mtus.learn(now, v4, 1400));
         assert!(!mtus.holds(now, &first));
         let second = mtus.get(now, v4);
         assert_eq!(second.mtu, 1400);
         assert!(mtus.holds(now, &second));
         assert!(!mtus.holds(now + limits.path_mtu_age, &second));
         assert_eq!(mtus.get(now + limits.path_mtu_age, v4).mtu, 1500);
-        mtus.learn(now, v4, 60);
+        assert!(mtus.learn(now, v4, 60));
         assert_eq!(mtus.get(now, v4).mtu, 576);
-        mtus.learn(now, v6, 60);
+        assert!(mtus.learn(now, v6, 60));
         assert_eq!(mtus.get(now, v6).mtu, 1280);
-        mtus.learn(now, v4, 9000);
+        assert!(mtus.learn(now, v4, 9000));
         assert_eq!(mtus.get(now, v4).mtu, 1500);
-        mtus.learn(now, IpAddr::from([192, 0, 2, 2]), 1000);
+        assert!(!mtus.learn(now, IpAddr::from([192, 0, 2, 2]), 1000));
         assert_eq!(mtus.get(now, IpAddr::from([192, 0, 2, 2])).mtu, 1500, "no room");
     }
 }

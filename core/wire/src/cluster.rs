@@ -12,7 +12,7 @@ pub mod service;
 
 pub use connection::{CONNECTIONS_MAX, ConnectionState, ConnectionUpdate, Flow, Protocol};
 pub use frame::{FRAME_BYTES_MAX, FrameDecoder, frame};
-pub use ownership::{HIGH_WATER_MAX, Heartbeat, HighWater};
+pub use ownership::{Heartbeat, HighWater};
 pub use replica::{EDGES_MAX, Edges, HalfOpenMirror};
 pub use service::{Connections, TargetHealth};
 

@@ -11,8 +11,6 @@ use serde::{Deserialize, Serialize};
 
 /// Most VIPs, challenges or echoes that one heartbeat may carry.
 pub const HEARTBEAT_LIST_MAX: usize = 64;
-/// Most high-water marks that one heartbeat may carry, so that it stays inside one datagram.
-pub const HIGH_WATER_MAX: usize = 64;
 /// Longest encoded heartbeat in bytes.
 pub const HEARTBEAT_BYTES_MAX: usize = 8192;
 
@@ -30,9 +28,6 @@ pub struct Heartbeat {
     pub echoes: Vec<Challenge>,
     /// The sender's standing in each VIP that it is configured for.
     pub vips: Vec<VipStanding>,
-    /// Sequence numbers that busy SAs have passed beyond their confirmed block (the owner alone
-    /// fills this in).
-    pub high_water: Vec<HighWater>,
 }
 
 /// A question to one member, or its answer: the number is copied.
@@ -102,7 +97,7 @@ impl Heartbeat {
             return Err(ParseError::Length("heartbeat"));
         }
         let longest = beat.challenges.len().max(beat.echoes.len()).max(beat.vips.len());
-        if longest > HEARTBEAT_LIST_MAX || beat.high_water.len() > HIGH_WATER_MAX {
+        if longest > HEARTBEAT_LIST_MAX {
             return Err(ParseError::Length("heartbeat list"));
         }
         Ok(beat)
@@ -205,7 +200,6 @@ mod tests {
                 owner: Some(node),
                 standing: Standing::Owner,
             }],
-            high_water: Vec::new(),
         };
         let bytes = beat.encode();
         assert_eq!(Heartbeat::decode(&bytes), Ok(beat));
@@ -219,9 +213,10 @@ mod tests {
 
     #[test]
     fn a_heartbeat_with_too_long_a_list_is_refused() {
-        let vip = Vip("192.0.2.10".parse().expect("an address"));
-        let mark = HighWater { vip, spi_in: EspSpi(256), sequence: 1 };
-        let beat = Heartbeat { high_water: vec![mark; HIGH_WATER_MAX + 1], ..Heartbeat::default() };
+        let node = NodeName::try_from("a".to_owned()).expect("a good name");
+        let challenge = Challenge { node, number: 1 };
+        let challenges = vec![challenge; HEARTBEAT_LIST_MAX + 1];
+        let beat = Heartbeat { challenges, ..Heartbeat::default() };
         assert_eq!(Heartbeat::decode(&beat.encode()), Err(ParseError::Length("heartbeat list")));
     }
 }

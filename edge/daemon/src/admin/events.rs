@@ -32,13 +32,14 @@ struct Inner {
 
 impl EventLog {
     /// Notes an event of a kind that programs know, with a text for people and what it is about.
+    /// Returns how many followers were cut off because they do not take their lines.
     pub fn note(
         &self,
         now: Timestamp,
         kind: &str,
         text: &str,
         fields: BTreeMap<&'static str, String>,
-    ) {
+    ) -> usize {
         let mut inner = self.inner.lock().unwrap_or_else(PoisonError::into_inner);
         inner.count += 1;
         let mut event: Value =
@@ -47,11 +48,19 @@ impl EventLog {
             members.extend(fields.into_iter().map(|(name, value)| (name.to_owned(), value.into())));
         }
         let line = Bytes::from(format!("{event}\n"));
-        inner.followers.retain(|follower| follower.try_send(line.clone()).is_ok());
+        let mut slow = 0;
+        inner.followers.retain(|follower| match follower.try_send(line.clone()) {
+            Ok(()) => true,
+            Err(refused) => {
+                slow += usize::from(matches!(refused, mpsc::error::TrySendError::Full(_)));
+                false
+            }
+        });
         if inner.past.len() == KEPT {
             inner.past.pop_front();
         }
         inner.past.push_back(line);
+        slow
     }
 
     /// The last `past` events, and all that will come; `None` when too many follow already.

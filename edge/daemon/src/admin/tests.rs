@@ -61,6 +61,17 @@ async fn events_are_streamed_as_lines() {
 }
 
 #[tokio::test]
+async fn a_follower_that_takes_nothing_is_cut_off_and_counted() {
+    let events = EventLog::default();
+    let _stalled = events.follow(0).expect("there is room");
+    let gone = events.follow(0).expect("there is room");
+    drop(gone);
+    let note = || events.note(Timestamp(1), "one", "first", BTreeMap::new());
+    let cut_off: Vec<usize> = (0..2000).map(|_| note()).filter(|slow| *slow > 0).collect();
+    assert_eq!(cut_off, [1]);
+}
+
+#[tokio::test]
 async fn bad_requests_are_answered_and_do_not_reach_the_node() {
     let dir = tempfile::tempdir().expect("a directory");
     let path = dir.path().join("sock");

@@ -46,7 +46,7 @@ pub struct Connection {
     pub force_encapsulation: bool,
     /// Silence after which a liveness check is sent, 1 s to 1 day.
     pub dpd: Duration,
-    /// Age at which the IKE SA is rekeyed, before jitter; 1 minute to 30 days.
+    /// Age at which the IKE SA is rekeyed, before jitter; 10 s to 30 days.
     pub rekey: Duration,
     /// At least one.
     pub children: Vec<Child>,
@@ -65,11 +65,11 @@ pub struct Child {
     pub remote: Vec<Selector>,
     /// In order of preference.
     pub proposals: Vec<EspProposal>,
-    /// Age at which it is rekeyed, before jitter; 10 s to 30 days.
+    /// Age at which it is rekeyed, before jitter; 5 s to 30 days.
     pub rekey: Duration,
-    /// Bytes in one direction after which it is rekeyed.
+    /// Bytes in one direction after which it is rekeyed, at least 1 MiB.
     pub rekey_bytes: Option<u64>,
-    /// Packets in one direction after which it is rekeyed.
+    /// Packets in one direction after which it is rekeyed, at least 1,000.
     pub rekey_packets: Option<u64>,
     /// Packets, 32 to 8192.
     pub replay_window: u32,

@@ -190,7 +190,13 @@ impl Daemon {
         }
         if command == admin::Command::Connections {
             self.listings.retain(|_, reply| !reply.is_closed());
-            self.listings.insert(self.node.handle_list_connections(), reply);
+            match self.node.handle_list_connections() {
+                Some(query) => drop(self.listings.insert(query, reply)),
+                None => {
+                    let full = "too many ask for the connections already".to_owned();
+                    let _ = reply.send(Err(admin::Failure::Refused(full)));
+                }
+            }
             self.carry_out();
             return None;
         }

@@ -23,6 +23,13 @@ impl Metrics {
             counter!("vipsec_events_total", "event" => kind).increment(1);
         });
     }
+
+    /// Followers of the events that took none for too long.
+    pub(super) fn note_cut_off(&self, followers: usize) {
+        metrics::with_local_recorder(&self.recorder, || {
+            counter!("vipsec_event_followers_cut_off_total").increment(followers as u64);
+        });
+    }
 }
 
 impl Daemon {

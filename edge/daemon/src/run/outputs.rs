@@ -75,7 +75,8 @@ impl Daemon {
             tracing::info!(event = kind, "{text}");
         }
         self.metrics.note_event(kind);
-        self.events.note(self.clock.now(), kind, &text, event.fields());
+        let cut_off = self.events.note(self.clock.now(), kind, &text, event.fields());
+        self.metrics.note_cut_off(cut_off);
     }
 
     fn ask_store(&mut self, request: StoreRequest) {
