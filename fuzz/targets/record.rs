@@ -21,5 +21,5 @@ fuzz_target!(|bytes: &[u8]| {
     check::<v1::ChildMutable>(bytes);
     check::<v1::Edges>(bytes);
     check::<v1::Floors>(bytes);
-    check::<v1::HalfOpen>(bytes);
+    check::<v1::Mirrored>(bytes);
 });

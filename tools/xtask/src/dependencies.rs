@@ -17,8 +17,10 @@ pub(crate) fn run(workspace: &Path) -> Result<()> {
             .context("cannot read deny.toml")?;
         toml::from_str(&text).context("deny.toml is not understood")?
     };
-    let found: Vec<String> =
-        packages(workspace)?.iter().filter_map(|package| fault(&rules, package)).collect();
+    let mut found = Vec::new();
+    for folder in [workspace.to_owned(), workspace.join("fuzz")] {
+        found.extend(packages(&folder)?.iter().filter_map(|package| fault(&rules, package)));
+    }
     if !found.is_empty() {
         bail!("{}", found.join("\n"));
     }

@@ -39,7 +39,9 @@ pub(crate) fn lint() -> Result<()> {
     step("dependencies");
     dependencies::run(workspace())?;
     step("clippy");
-    cargo("clippy --workspace --all-targets --quiet -- -D warnings")
+    cargo("clippy --workspace --all-targets --quiet -- -D warnings")?;
+    step("fuzz targets");
+    cargo("check --quiet --manifest-path fuzz/Cargo.toml --no-default-features --bins")
 }
 
 /// Installs what is missing; through sudo where this is not root already.
