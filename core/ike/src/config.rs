@@ -58,6 +58,13 @@ pub struct Connection {
     pub unique: Unique,
     /// Have the peer's and our ESP encapsulated in UDP, whether or not there is a NAT.
     pub force_encapsulation: bool,
+    /// Peers may move, and we to another of theirs (RFC 4555).
+    pub mobike: bool,
+    /// A peer that has moved gets ESP only where it has been seen to be (RFC 4555 section 3.7).
+    pub return_routability: bool,
+    /// No NAT may be on the way (RFC 4555 section 3.9): none is looked for, and a peer that knows
+    /// MOBIKE notices one.
+    pub refuse_nat: bool,
 }
 
 impl Connection {
@@ -80,6 +87,9 @@ impl Connection {
             start: Start::Never,
             unique: Unique::Replace,
             force_encapsulation: false,
+            mobike: true,
+            return_routability: true,
+            refuse_nat: false,
         }
     }
 

@@ -7,7 +7,7 @@ use crate::output::{Change, Event, Output, Ticket};
 use crate::sa::{IkeSa, Live, Wanted};
 use crate::snapshot;
 use std::collections::{BTreeMap, BTreeSet};
-use vipsec_esp::ChildSa;
+use vipsec_esp::{ChildSa, Endpoints};
 use vipsec_wire::id::{EspSpi, IkeSaId};
 use vipsec_wire::record::v1::{Ended, IkeMutable};
 
@@ -20,6 +20,8 @@ pub(crate) struct Transaction {
     /// SAs whose changing part has to be in the write.
     pub(crate) touched: BTreeSet<IkeSaId>,
     pub(crate) effects: Vec<Output>,
+    /// Where families of Child SAs are to send once this is stored.
+    moves: Vec<(IkeSaId, Endpoints)>,
     pub(crate) events: Vec<Event>,
     pub(crate) new_sa: bool,
     /// The answer with which an SA ends.
@@ -96,6 +98,11 @@ impl Transaction {
         self.effects.push(Output::ActivateOutbound { after: None, spi_in });
     }
 
+    /// A peer has asked for its packets elsewhere: they go there once this is stored.
+    pub(crate) fn redirect(&mut self, family: IkeSaId, endpoints: Endpoints) {
+        self.moves.push((family, endpoints));
+    }
+
     /// Whether nothing has to be written.
     pub(crate) fn is_empty(&self) -> bool {
         self.changes.is_empty() && self.touched.is_empty()
@@ -103,7 +110,11 @@ impl Transaction {
 
     /// The effects, held for `ticket`, and what to remember until it is confirmed.
     pub(crate) fn finish(self, ticket: Option<Ticket>) -> (Vec<Output>, Pending) {
-        let effects = self.effects.into_iter().map(|output| held(output, ticket)).collect();
+        let moves = self.moves.into_iter();
+        let moves =
+            moves.map(|(ike, endpoints)| Output::Endpoints { after: ticket, ike, endpoints });
+        let effects = self.effects.into_iter().map(|output| held(output, ticket));
+        let effects = effects.chain(moves).collect();
         let mut undo = self.undo;
         undo.reverse();
         let (sas, events, last_words) = (self.begun, self.events, self.last_words);

@@ -1,5 +1,5 @@
-//! NAT detection (RFC 7296 section 2.23). Keep-alives and mapping changes by MOBIKE will stand
-//! here.
+//! NAT detection (RFC 7296 section 2.23). What a peer that moves says of NATs is
+//! in `exchange::mobike`.
 
 use core::net::{IpAddr, SocketAddr};
 use vipsec_crypto::digest::sha1;
@@ -49,20 +49,37 @@ pub(crate) fn notifies(
     ]
 }
 
-/// Compares a peer's notifications with the addresses that its message had here. There may be
-/// several about the source, of which one has to match.
+/// Compares a peer's notifications with the addresses that its message had here.
 pub(crate) fn detect(
     payloads: &[Payload],
     spis: IkeSpis,
     local: SocketAddr,
     remote: SocketAddr,
 ) -> Detected {
+    let notifies = payloads.iter().filter_map(|payload| match payload {
+        Payload::Notify(notify) => Some(notify),
+        _ => None,
+    });
+    compare(notifies, spis, local, remote)
+}
+
+/// Whether a message has both notifications.
+pub(crate) fn is_asked(notifies: &[Notify]) -> bool {
+    let both = [NotifyType::NAT_DETECTION_SOURCE_IP, NotifyType::NAT_DETECTION_DESTINATION_IP];
+    both.iter().all(|kind| notifies.iter().any(|notify| notify.kind == *kind))
+}
+
+/// As [`detect`]. There may be several notifications about the source, of which one has to match.
+pub(crate) fn compare<'a>(
+    notifies: impl IntoIterator<Item = &'a Notify>,
+    spis: IkeSpis,
+    local: SocketAddr,
+    remote: SocketAddr,
+) -> Detected {
+    let notifies: Vec<&Notify> = notifies.into_iter().collect();
     let said = |wanted: NotifyType| {
-        let notifies = payloads.iter().filter_map(move |payload| match payload {
-            Payload::Notify(notify) if notify.kind == wanted => Some(notify.data.as_slice()),
-            _ => None,
-        });
-        notifies.collect::<Vec<_>>()
+        let said = notifies.iter().filter(|notify| notify.kind == wanted);
+        said.map(|notify| notify.data.as_slice()).collect::<Vec<_>>()
     };
     let sources = said(NotifyType::NAT_DETECTION_SOURCE_IP);
     let destinations = said(NotifyType::NAT_DETECTION_DESTINATION_IP);

@@ -77,6 +77,8 @@ pub enum Output {
     },
     /// The peer of a family of SAs has another address.
     Endpoints {
+        /// Hold until this is stored.
+        after: Option<Ticket>,
         /// The family: [`ChildSa::ike`] of the Child SAs concerned.
         ike: IkeSaId,
         /// Where it is now.
@@ -107,7 +109,8 @@ impl Output {
             Output::Transmit { after, .. }
             | Output::Install { after, .. }
             | Output::ActivateOutbound { after, .. }
-            | Output::Remove { after, .. } => *after,
+            | Output::Remove { after, .. }
+            | Output::Endpoints { after, .. } => *after,
             _ => None,
         }
     }
@@ -254,6 +257,15 @@ pub enum Event {
         child: Option<String>,
         /// What was answered.
         error: NotifyType,
+    },
+    /// The peer of an IKE SA is at another address, or reached at one.
+    Moved {
+        /// Its id.
+        id: IkeSaId,
+        /// Where its packets went.
+        from: SocketAddr,
+        /// Where they go.
+        to: SocketAddr,
     },
     /// Cookies are asked for from now on, or no longer.
     CookieMode(bool),

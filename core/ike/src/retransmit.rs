@@ -22,6 +22,11 @@ impl Retransmission {
         Retransmission { repeated: 0, due: now }
     }
 
+    /// How often the request has been repeated.
+    pub(crate) fn repeated(&self) -> u32 {
+        self.repeated
+    }
+
     /// When something has to happen.
     pub(crate) fn due(&self) -> Timestamp {
         self.due

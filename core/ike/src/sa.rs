@@ -13,7 +13,8 @@ use vipsec_esp::Endpoints;
 use vipsec_wire::id::{Epoch, EspSpi, IkeSaId};
 use vipsec_wire::ike::{ExchangeType, Group, Header, Identity, IkeSpis, Payload};
 use vipsec_wire::record::v1::{
-    ChildLink, ChildPhase, Continuation, IkeAddresses, IkeAlgorithms, IkeKeys, IkePhase,
+    ChildLink, ChildPhase, Continuation, Extensions, IkeAddresses, IkeAlgorithms, IkeKeys,
+    IkePhase, Mobility,
 };
 use vipsec_wire::time::Timestamp;
 
@@ -39,6 +40,7 @@ pub(crate) struct Description {
     pub(crate) expires_at: Timestamp,
     pub(crate) assigned: Vec<IpAddr>,
     pub(crate) obtained: Vec<IpAddr>,
+    pub(crate) extensions: Extensions,
 }
 
 /// A request of ours without answer.
@@ -124,6 +126,7 @@ pub(crate) struct IkeSa {
     pub(crate) window: Window,
     pub(crate) outstanding: Option<Outstanding>,
     pub(crate) addresses: IkeAddresses,
+    pub(crate) mobility: Mobility,
     pub(crate) children: Vec<ChildLink>,
     pub(crate) protection: Protection,
     pub(crate) live: Live,
@@ -159,6 +162,7 @@ impl IkeSa {
             window,
             outstanding: None,
             addresses,
+            mobility: Mobility::default(),
             children: Vec::new(),
             protection,
             live,
@@ -241,7 +245,7 @@ impl IkeSa {
 
     /// Between which addresses the ESP packets of this SA's children travel.
     pub(crate) fn endpoints(&self) -> Endpoints {
-        endpoints(&self.addresses)
+        endpoints(self.mobility.esp.as_ref().unwrap_or(&self.addresses))
     }
 
     /// The link to a Child SA.

@@ -46,6 +46,7 @@ pub(crate) fn constant(vip: Vip, about: &Description) -> IkeConstant {
         expires_at: about.expires_at,
         assigned: about.assigned.clone(),
         obtained: about.obtained.clone(),
+        extensions: about.extensions.clone(),
     }
 }
 
@@ -68,6 +69,7 @@ pub(crate) fn description(record: IkeConstant) -> Description {
         expires_at: record.expires_at,
         assigned: record.assigned,
         obtained: record.obtained,
+        extensions: record.extensions,
     }
 }
 
@@ -86,6 +88,7 @@ pub(crate) fn mutable(sa: &IkeSa) -> IkeMutable {
         last_response: sa.window.last_response.clone(),
         outstanding,
         addresses: sa.addresses,
+        mobility: sa.mobility.clone(),
         children: sa.children.clone(),
     }
 }
@@ -106,7 +109,7 @@ pub(crate) fn assume(sa: &mut IkeSa, record: IkeMutable) {
         continuation: request.continuation,
         retransmission: None,
     });
-    sa.addresses = record.addresses;
+    (sa.addresses, sa.mobility) = (record.addresses, record.mobility);
     sa.children = record.children;
 }
 
@@ -117,9 +120,11 @@ pub(crate) const UNKNOWN_PHASE: IkePhase = IkePhase::Undecided;
 pub(crate) fn exchange_of(continuation: &Continuation) -> ExchangeType {
     match continuation {
         Continuation::CreateChild(_) | Continuation::RekeyIke(_) => ExchangeType::CreateChildSa,
-        Continuation::Liveness | Continuation::DeleteIke | Continuation::DeleteChildren(_) => {
-            ExchangeType::Informational
-        }
+        Continuation::Liveness
+        | Continuation::UpdateAddresses(_)
+        | Continuation::Routability(_)
+        | Continuation::DeleteIke
+        | Continuation::DeleteChildren(_) => ExchangeType::Informational,
     }
 }
 

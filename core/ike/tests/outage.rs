@@ -164,6 +164,7 @@ fn an_end_is_not_put_off_by_a_store_that_is_down() {
 fn behind_a_nat() -> World {
     let mut left = config(Side::Left);
     left.connections[0].force_encapsulation = true;
+    left.connections[0].mobike = false;
     let mut world = World::with(left, config(Side::Right));
     world.initiate(Side::Left, "net");
     world.run();

@@ -184,6 +184,7 @@ fn run_behind_nat(world: &mut World) {
 fn behind_a_nat_of_our_own_nobody_is_followed() {
     let (mut left, right) = (config(Side::Left), config(Side::Right));
     left.connections[0].force_encapsulation = true;
+    left.connections[0].mobike = false;
     let mut world = World::with(left, right);
     world.initiate(Side::Left, "net");
     run_behind_nat(&mut world);
@@ -208,6 +209,7 @@ fn behind_a_nat_of_our_own_nobody_is_followed() {
 fn a_peer_behind_a_nat_is_followed_after_authentic_messages_only() {
     let (mut left, right) = (config(Side::Left), config(Side::Right));
     left.connections[0].force_encapsulation = true;
+    left.connections[0].mobike = false;
     let mut world = up(left, right);
     let family = world.right.engine.ike_sas().next().unwrap().family;
     let elsewhere = "192.0.2.1:61000".parse().unwrap();
@@ -239,6 +241,7 @@ fn a_peer_behind_a_nat_is_followed_after_authentic_messages_only() {
 fn a_late_message_under_a_replaced_ike_sa_moves_no_esp() {
     let (mut left, right) = (config(Side::Left), config(Side::Right));
     left.connections[0].force_encapsulation = true;
+    left.connections[0].mobike = false;
     let mut world = up(left, right);
     world.rekey_ike(Side::Left);
     world.outputs();

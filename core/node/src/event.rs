@@ -137,6 +137,7 @@ fn ike_fields(event: &vipsec_ike::Event, fields: &mut BTreeMap<&'static str, Str
         }
         E::ChildRekeyed { ike, new, .. } => (Some(ike), Some(new)),
         E::ChildFailed { ike, .. } => (Some(ike), None),
+        E::Moved { id, .. } => (Some(id), None),
         E::CookieMode(_) | E::RetryLater { .. } => (None, None),
     };
     fields.extend(ike.map(|id| ("ike", id.to_string())));
@@ -175,6 +176,7 @@ fn ike_kind(event: &vipsec_ike::Event) -> &'static str {
         E::ChildRekeyed { .. } => "child-rekeyed",
         E::ChildClosed { .. } => "child-down",
         E::ChildFailed { .. } => "child-failed",
+        E::Moved { .. } => "peer-moved",
         E::CookieMode(_) => "cookie-mode",
         E::RetryLater { .. } => "retry-later",
         E::BadRecord { .. } => "bad-record",
@@ -275,6 +277,9 @@ fn write_ike(vip: Vip, event: &vipsec_ike::Event, f: &mut fmt::Formatter<'_>) ->
         E::ChildClosed { child, spi_in, .. } => write!(f, "Child SA {child} {spi_in} is closed"),
         E::ChildFailed { child, error, .. } => {
             write!(f, "Child SA {} failed: {error:?}", child.as_deref().unwrap_or("(none fits)"))
+        }
+        E::Moved { id, from, to } => {
+            write!(f, "the peer of IKE SA {id} is at {to} now, no longer at {from}")
         }
         E::CookieMode(true) => f.write_str("many half-open IKE SAs: cookies are asked for"),
         E::CookieMode(false) => f.write_str("cookies are no longer asked for"),

@@ -68,7 +68,9 @@ impl Node {
             Intention::Remove { after, spi_in } => {
                 self.effect(vip, after, command(Command::Remove { vip, spi_in }));
             }
-            Intention::Endpoints { ike, endpoints } => self.endpoints(vip, ike, endpoints),
+            Intention::Endpoints { after, ike, endpoints } => {
+                self.effect(vip, after, Effect::Endpoints { ike, endpoints });
+            }
             Intention::Mirror { id, state } => self.mirror_half_open(vip, id, Some(state)),
             Intention::DropHalfOpen { id } => self.mirror_half_open(vip, id, None),
             Intention::Event(event) => self.event(crate::Event::Ike(vip, event)),
@@ -111,6 +113,7 @@ impl Node {
             Effect::Transmit { local, remote, message } => {
                 self.outputs.push_back(Output::Ike { local, remote, message });
             }
+            Effect::Endpoints { ike, endpoints } => self.endpoints(vip, ike, endpoints),
             Effect::Command(command) => {
                 if let Some(candidate) = self.candidate(vip) {
                     candidate.note_command(&command);

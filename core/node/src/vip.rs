@@ -39,6 +39,8 @@ impl Standing {
 pub(crate) enum Effect {
     /// An IKE message.
     Transmit { local: core::net::SocketAddr, remote: core::net::SocketAddr, message: Vec<u8> },
+    /// The peer of a family of SAs has another address.
+    Endpoints { ike: vipsec_wire::id::IkeSaId, endpoints: vipsec_esp::Endpoints },
     /// An instruction to all workers.
     Command(Box<Command>),
 }

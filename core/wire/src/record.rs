@@ -7,6 +7,7 @@
 //! done here.
 
 mod child;
+mod extensions;
 mod ike;
 mod ownership;
 mod sealed;
@@ -21,6 +22,7 @@ use serde::de::DeserializeOwned;
 /// Records of the first version.
 pub mod v1 {
     pub use super::child::*;
+    pub use super::extensions::*;
     pub use super::ike::*;
     pub use super::ownership::*;
 }

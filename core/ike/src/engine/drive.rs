@@ -3,7 +3,7 @@
 use crate::engine::task::{self, Outlook, Task};
 use crate::engine::{Engine, Ownership};
 use crate::exchange::{
-    Request, create_child_sa, ike_sa_init_initiator, informational, rekey_child, rekey_ike,
+    Request, create_child_sa, ike_sa_init_initiator, informational, mobike, rekey_child, rekey_ike,
 };
 use crate::ledger::Transaction;
 use crate::output::{CloseReason, Event, Output};
@@ -45,8 +45,8 @@ impl Engine {
             return;
         }
         match repeat(sa, now, &settings) {
-            Ok(Some(message)) => {
-                let (local, remote) = (sa.addresses.local, sa.addresses.remote);
+            Ok(Some((message, repeated))) => {
+                let (local, remote) = (sa.addresses.local, mobike::another_way(sa, repeated));
                 let output = Output::Transmit { after: None, local, remote, message };
                 self.outbox.outputs.push_back(output);
             }
@@ -151,9 +151,11 @@ impl Engine {
                 wanted.create.remove(name);
                 create_child_sa::request(&mut cx, &mut sa, name)
             }
+            Task::UpdateAddresses => Some(mobike::update_request(&mut cx, &sa)),
+            Task::Routability => Some(mobike::routability(&mut cx, &sa)),
             Task::Liveness => {
                 wanted.liveness = false;
-                Some(informational::liveness())
+                Some(informational::liveness(&sa))
             }
         };
         let Some(request) = request else {
@@ -207,12 +209,12 @@ impl Engine {
     }
 }
 
-/// The message to repeat, if that is due.
+/// The message to repeat, if that is due, and which repetition it is.
 fn repeat(
     sa: &mut IkeSa,
     now: Timestamp,
     settings: &crate::config::Retransmit,
-) -> Result<Option<Vec<u8>>, GiveUp> {
+) -> Result<Option<(Vec<u8>, u32)>, GiveUp> {
     let Some(request) = &mut sa.outstanding else {
         return Ok(None);
     };
@@ -222,7 +224,7 @@ fn repeat(
     }
     repetition.repeat(now, settings)?;
     request.retransmission = Some(repetition);
-    Ok(Some(request.message.clone()))
+    Ok(Some((request.message.clone(), repetition.repeated())))
 }
 
 /// Seals a request; it leaves when it is stored.

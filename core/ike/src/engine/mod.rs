@@ -303,7 +303,7 @@ impl Engine {
             sa.live.unwritten = true;
             let endpoints = sa.endpoints();
             if said.replace(endpoints) != Some(endpoints) {
-                let output = Output::Endpoints { ike: family, endpoints };
+                let output = Output::Endpoints { after: None, ike: family, endpoints };
                 self.outbox.outputs.push_back(output);
             }
             self.write_rest(now, id);

@@ -7,7 +7,7 @@ use crate::error::Drop;
 use crate::exchange::contents::{Contents, notify};
 use crate::exchange::{
     Fate, Reply, create_child_sa, ike_auth, ike_auth_initiator, ike_sa_init, ike_sa_init_initiator,
-    informational, rekey_ike,
+    informational, mobike, rekey_ike,
 };
 use crate::ledger::Transaction;
 use crate::output::{CloseReason, Output};
@@ -269,7 +269,7 @@ impl Engine {
             tx.touch(id);
         }
         let Some(mut cx) = self.context(now, rng) else { return };
-        let reply = answer(&mut cx, &mut sa, header.exchange, opened, &mut tx);
+        let reply = answer(&mut cx, &mut sa, datagram, header.exchange, opened, &mut tx);
         let answer = sa.header(header.exchange, header.message_id, true);
         let sealed = sa.seal(&answer, &reply.payloads, cx.epoch, cx.rng);
         let fate = match sealed {
@@ -311,6 +311,7 @@ impl Engine {
         };
         tx.effects.extend(follow(&mut sa, datagram));
         sa.live.last_heard = now;
+        mobike::found_way(&mut sa, datagram, &mut tx);
         match request.continuation {
             Continuation::Liveness => sa.live.traffic.checked(),
             _ => tx.touch(id),
@@ -318,7 +319,7 @@ impl Engine {
         let fate = match opened {
             Ok(payloads) => {
                 let contents = Contents::sort(payloads);
-                complete(&mut cx, &mut sa, request.continuation, &contents, &mut tx)
+                complete(&mut cx, &mut sa, request.continuation, datagram, &contents, &mut tx)
             }
             Err(_) => {
                 rekey_ike::give_way(&mut cx, &mut sa, &request.continuation, &mut tx);
@@ -345,18 +346,20 @@ fn conclude(cx: &mut Context<'_>, sa: Box<IkeSa>, fate: Fate, tx: &mut Transacti
 /// Child SAs belong to, and not with one that was replaced or may replace it.
 fn follow(sa: &mut IkeSa, datagram: &Datagram) -> Option<Output> {
     let moved = sa.addresses.remote != datagram.remote || sa.addresses.local != datagram.local;
-    if !moved || !may_move(&sa.addresses) {
+    // With MOBIKE the peer says when it moves (RFC 4555 section 3.8).
+    if !moved || !may_move(&sa.addresses) || sa.about.extensions.mobike.is_some() {
         return None;
     }
     (sa.addresses.local, sa.addresses.remote) = (datagram.local, datagram.remote);
     sa.live.unwritten = true;
     let (ike, endpoints) = (sa.about.family, endpoints(&sa.addresses));
-    sa.is_established().then_some(Output::Endpoints { ike, endpoints })
+    sa.is_established().then_some(Output::Endpoints { after: None, ike, endpoints })
 }
 
 fn answer(
     cx: &mut Context<'_>,
     sa: &mut IkeSa,
+    datagram: &Datagram,
     exchange: ExchangeType,
     opened: Opened,
     tx: &mut Transaction,
@@ -379,7 +382,7 @@ fn answer(
     }
     match exchange {
         ExchangeType::CreateChildSa => create_child_sa::respond(cx, sa, &contents, tx),
-        ExchangeType::Informational => informational::respond(cx, sa, &contents, tx),
+        ExchangeType::Informational => informational::respond(cx, sa, datagram, &contents, tx),
         _ => fatal(),
     }
 }
@@ -388,6 +391,7 @@ fn complete(
     cx: &mut Context<'_>,
     sa: &mut IkeSa,
     continuation: Continuation,
+    datagram: &Datagram,
     contents: &Contents,
     tx: &mut Transaction,
 ) -> Fate {
@@ -402,6 +406,6 @@ fn complete(
             create_child_sa::complete(cx, sa, *create, contents, tx)
         }
         Continuation::RekeyIke(rekey) => rekey_ike::complete(cx, sa, *rekey, contents, tx),
-        other => informational::complete(cx, sa, &other, tx),
+        other => informational::complete(cx, sa, &other, datagram, contents, tx),
     }
 }

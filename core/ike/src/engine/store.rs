@@ -187,8 +187,16 @@ impl Engine {
             if let Some(sa) = id.and_then(|id| self.tables.get_mut(id)) {
                 sa.live.not_before = now + REFUSED_WAIT;
                 // Where the peer is remains so, and is written later, unless by another owner.
-                if let Some(here) = here.filter(|here| owner && *here != sa.addresses) {
+                // With MOBIKE the peer has not been answered, and says it again.
+                let Some(here) = here.filter(|here| owner && *here != sa.addresses) else {
+                    continue;
+                };
+                if sa.about.extensions.mobike.is_none() {
                     (sa.addresses, sa.live.unwritten) = (here, true);
+                } else {
+                    let (ike, endpoints) = (sa.about.family, sa.endpoints());
+                    let output = Output::Endpoints { after: None, ike, endpoints };
+                    self.outbox.outputs.push_back(output);
                 }
             }
         }

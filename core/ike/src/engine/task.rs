@@ -38,6 +38,10 @@ pub(super) enum Task {
     RekeyIke,
     RekeyChild(EspSpi),
     CreateChild(String),
+    /// As MOBIKE's initiator: tells the responder of other addresses.
+    UpdateAddresses,
+    /// As its responder: looks whether the peer is where it says.
+    Routability,
     Liveness,
 }
 
@@ -61,6 +65,12 @@ pub(super) fn next(sa: &IkeSa, now: Timestamp, holding: bool) -> Option<Task> {
         return None;
     }
     if now >= sa.live.not_before {
+        if sa.mobility.update {
+            return Some(Task::UpdateAddresses);
+        }
+        if sa.mobility.esp.is_some() {
+            return Some(Task::Routability);
+        }
         let wanted = &sa.live.wanted;
         if wanted.rekey_ike {
             return Some(Task::RekeyIke);
@@ -130,7 +140,9 @@ pub(super) fn due(sa: &IkeSa, outlook: Outlook) -> Option<Timestamp> {
     times.push(when(sa.live.unwritten && !outlook.holding, sa.live.not_before));
     if sa.outstanding.is_none() {
         if !outlook.holding {
-            let waits = wanted.rekey_ike || !wanted.rekey.is_empty() || !wanted.create.is_empty();
+            let waits = sa.mobility.update || sa.mobility.esp.is_some();
+            let waits =
+                waits || wanted.rekey_ike || !wanted.rekey.is_empty() || !wanted.create.is_empty();
             times.push(when(waits, sa.live.not_before));
             times.push(when(established && !wanted.rekey_ike, sa.about.rekey_at));
             times.push(silence(sa, outlook));

@@ -8,7 +8,7 @@ use core::net::IpAddr;
 use vipsec_esp::{ChildSa, Endpoints};
 use vipsec_wire::id::{Epoch, EspSpi, IkeSaId};
 use vipsec_wire::ike::{Identity, IkeSpis};
-use vipsec_wire::record::v1::{ChildPhase, IkeAddresses, IkeAlgorithms, IkePhase};
+use vipsec_wire::record::v1::{ChildPhase, Extensions, IkeAddresses, IkeAlgorithms, IkePhase};
 use vipsec_wire::time::Timestamp;
 
 /// An IKE SA as it stands.
@@ -48,6 +48,8 @@ pub struct IkeSaView {
     pub assigned: Vec<IpAddr>,
     /// Addresses that we have from the peer.
     pub obtained: Vec<IpAddr>,
+    /// What was agreed on beyond RFC 7296.
+    pub extensions: Extensions,
     /// It is in the store.
     pub protected: bool,
     /// A request of ours has no answer yet.
@@ -140,6 +142,7 @@ impl Engine {
             expires_at: about.expires_at,
             assigned: about.assigned.clone(),
             obtained: about.obtained.clone(),
+            extensions: about.extensions.clone(),
             protected: sa.live.unprotected.is_none(),
             request_outstanding: sa.outstanding.is_some(),
             last_heard: sa.live.last_heard,

@@ -14,6 +14,7 @@ use crate::exchange::auth::{
 use crate::exchange::child::{self, Behind, Ingredients};
 use crate::exchange::configuration::{self, Granted};
 use crate::exchange::contents::{Contents, notify};
+use crate::exchange::mobike;
 use crate::half_open::Responder;
 use crate::keys::{Nonces, agree, derive_ike};
 use crate::ledger::Transaction;
@@ -31,7 +32,9 @@ use vipsec_wire::ike::{
     Delete, ExchangeType, Header, Identification, Identity, Message, Notify, NotifyType, Payload,
     Side,
 };
-use vipsec_wire::record::v1::{ChildLink, ChildPhase, HalfOpenResponder, IkeKeys};
+use vipsec_wire::record::v1::{
+    ChildLink, ChildPhase, Extensions, HalfOpenResponder, IkeKeys, MobikeRole,
+};
 use vipsec_wire::time::Timestamp;
 
 /// The message ID of the IKE_AUTH.
@@ -199,6 +202,9 @@ fn establish(
     let internal = || Notify::new(NotifyType::INVALID_SYNTAX, Vec::new());
     let (_, keys) = half.keys.as_ref().ok_or_else(internal)?;
     let peer = authenticate(cx, &half.state, keys, datagram, contents)?;
+    if mobike::passed_nat(contents, datagram) {
+        return Err(Notify::new(NotifyType::UNEXPECTED_NAT_DETECTED, Vec::new()));
+    }
     let mut tx = Transaction::for_new_sa();
     replace_others(cx, &peer, contents.has(NotifyType::INITIAL_CONTACT), ended);
     let asked = contents.configuration.as_ref();
@@ -207,15 +213,22 @@ fn establish(
         Ok(granted) => (granted, None),
         Err(error) => (Granted::default(), Some(error)),
     };
+    let extensions = Extensions {
+        mobike: mobike::agreed(peer.connection, contents, MobikeRole::Responder),
+        ..Extensions::default()
+    };
     let about = describe(cx, &half.state, keys, &peer, &granted);
+    let about = Description { extensions, ..about };
     let mut addresses = half.state.addresses;
     (addresses.local, addresses.remote) = (datagram.local, datagram.remote);
     let sa = IkeSa::new(about, Window::new(0, MESSAGE_ID + 1), addresses);
     let mut sa = Box::new(sa.map_err(|_| internal())?);
     sa.window.note_grant(contents);
+    mobike::note_addresses(&mut sa, contents);
     tx.create(&sa);
     let mut payloads = prove(&half.state, keys, &peer);
     payloads.extend(granted.reply.map(Payload::Configuration));
+    payloads.extend(mobike::offer(peer.connection, Some(contents)));
     payloads.extend(match refused {
         Some(error) => vec![notify(error)],
         None => first_child(cx, &mut sa, &half.state, peer.connection, contents, &mut tx),
@@ -300,6 +313,7 @@ fn describe(
         expires_at,
         assigned: granted.addresses.clone(),
         obtained: Vec::new(),
+        extensions: Extensions::default(),
     }
 }
 

@@ -12,6 +12,7 @@ use crate::exchange::contents::{Contents, notify};
 use crate::exchange::create_child_sa::disown;
 use crate::exchange::ike_auth::{add_child, draw_lifetime, established_event};
 use crate::exchange::ike_sa_init_initiator::AgreedKeys;
+use crate::exchange::mobike;
 use crate::half_open::Initiator;
 use crate::keys::Nonces;
 use crate::ledger::Transaction;
@@ -28,7 +29,9 @@ use vipsec_wire::ike::{
     Delete, ExchangeType, Group, Header, Identification, Identity, IkeSpis, Message, NotifyType,
     Payload, Side,
 };
-use vipsec_wire::record::v1::{ChildPhase, HalfOpenAuth, HalfOpenInitiator};
+use vipsec_wire::record::v1::{
+    ChildPhase, Extensions, HalfOpenAuth, HalfOpenInitiator, MobikeRole,
+};
 
 const MESSAGE_ID: u32 = 1;
 
@@ -68,6 +71,9 @@ pub(crate) fn begin(
     if connection.unique == Unique::Replace && !is_known(cx, connection, &local, state) {
         payloads.push(notify(NotifyType::INITIAL_CONTACT));
     }
+    payloads.extend(mobike::offer(connection, None));
+    let (local, remote) = (state.addresses.local, state.addresses.remote);
+    payloads.extend(mobike::no_nats(connection, local, remote));
     let mut iv = IvSequence::new(cx.epoch, state.born);
     let header = header(agreed.spis, ExchangeType::IkeAuth, MESSAGE_ID);
     let message = agreed.protection.seal(&header, &payloads, &mut iv, cx.rng).ok()?;
@@ -220,6 +226,7 @@ fn establish(
     let mut sa = Box::new(sa.map_err(|_| broken())?);
     sa.continue_iv(half.iv);
     sa.window.note_grant(contents);
+    mobike::note_addresses(&mut sa, contents);
     let mut tx = Transaction::for_new_sa();
     tx.create(&sa);
     let constant = snapshot::constant(cx.config.vip, &sa.about);
@@ -280,6 +287,10 @@ fn describe(
         expires_at,
         assigned: Vec::new(),
         obtained: configuration::obtained(contents.configuration.as_ref()),
+        extensions: Extensions {
+            mobike: mobike::agreed(connection, contents, MobikeRole::Initiator),
+            ..Extensions::default()
+        },
     }
 }
 

@@ -156,7 +156,10 @@ fn accept(
     let id = cx.tables.draw_ike_spi(cx.rng);
     let nonce = draw_nonce(cx.rng);
     let spis = IkeSpis { initiator: message.header.spis.initiator, responder: id.0 };
-    let found = nat::detect(&message.payloads, message.header.spis, local, remote);
+    let found = match connection.refuse_nat {
+        true => nat::Detected::default(),
+        false => nat::detect(&message.payloads, message.header.spis, local, remote),
+    };
     let force = connection.force_encapsulation && found.supported;
     let exchange = KeyExchange { group: private.group, public };
     let mut payloads = vec![
@@ -164,7 +167,9 @@ fn accept(
         Payload::KeyExchange(exchange),
         Payload::Nonce(Nonce(nonce.clone())),
     ];
-    payloads.extend(nat::notifies(spis, local, remote, force));
+    if !connection.refuse_nat {
+        payloads.extend(nat::notifies(spis, local, remote, force));
+    }
     let response = Message::new(response_header(spis), payloads).emit();
     let addresses = IkeAddresses {
         local,

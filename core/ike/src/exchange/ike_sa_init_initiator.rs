@@ -64,7 +64,7 @@ pub(crate) fn initiate(
         restarts: 0,
         auth: None,
     };
-    state.request = request(&state, offer, public, connection.force_encapsulation);
+    state.request = request(&state, offer, public, connection);
     let half = Initiator {
         protection: None,
         iv: None,
@@ -99,7 +99,7 @@ fn request(
     state: &HalfOpenInitiator,
     offer: SecurityAssociation,
     public: Vec<u8>,
-    force_encapsulation: bool,
+    connection: &Connection,
 ) -> Vec<u8> {
     let spis = IkeSpis { initiator: state.id.0, responder: 0 };
     let header = Header {
@@ -121,7 +121,9 @@ fn request(
         Payload::Nonce(Nonce(state.nonce.clone())),
     ]);
     let IkeAddresses { local, remote, .. } = state.addresses;
-    payloads.extend(nat::notifies(spis, local, remote, force_encapsulation));
+    if !connection.refuse_nat {
+        payloads.extend(nat::notifies(spis, local, remote, connection.force_encapsulation));
+    }
     Message::new(header, payloads).emit()
 }
 
@@ -186,11 +188,15 @@ fn step(
         return Step::Ignored(Drop::UnexpectedResponse);
     };
     let spis = message.header.spis;
-    let found = nat::detect(&message.payloads, spis, datagram.local, datagram.remote);
+    let found = match connection.refuse_nat {
+        true => nat::Detected::default(),
+        false => nat::detect(&message.payloads, spis, datagram.local, datagram.remote),
+    };
     let addresses = &mut half.state.addresses;
     (addresses.local_nat, addresses.remote_nat) = (found.local, found.remote);
     addresses.pretended_nat = connection.force_encapsulation && found.supported;
-    if is_encapsulated(addresses) {
+    // With MOBIKE a NAT may yet come in between (RFC 4555 section 3.3).
+    if is_encapsulated(addresses) || connection.mobike && found.supported {
         addresses.local.set_port(ENCAPSULATION_PORT);
         addresses.remote.set_port(ENCAPSULATION_PORT);
     }
@@ -258,8 +264,7 @@ fn refused(
         }
         return Step::Ignored(Drop::UnauthenticatedError);
     }
-    let force = connection.force_encapsulation;
-    half.state.request = request(&half.state, offer, public, force);
+    half.state.request = request(&half.state, offer, public, connection);
     Step::Again
 }
 

@@ -1,19 +1,19 @@
-//! INFORMATIONAL (RFC 7296 sections 1.4 and 2.4), both roles: deletes, liveness, errors. MOBIKE
-//! (RFC 4555) and RFC 6311 will stand beside.
+//! INFORMATIONAL (RFC 7296 sections 1.4 and 2.4), both roles: deletes, liveness, errors. What
+//! MOBIKE (RFC 4555) adds stands beside.
 
 use crate::context::Context;
 use crate::exchange::contents::Contents;
-use crate::exchange::{Fate, Reply, Request, rekey_child, rekey_ike};
+use crate::exchange::{Fate, Reply, Request, mobike, rekey_child, rekey_ike};
 use crate::ledger::Transaction;
 use crate::output::CloseReason;
-use crate::sa::IkeSa;
+use crate::sa::{Datagram, IkeSa};
 use vipsec_wire::id::EspSpi;
 use vipsec_wire::ike::{Delete, NotifyType, Payload};
 use vipsec_wire::record::v1::{Continuation, IkePhase};
 
 /// A check whether the peer lives.
-pub(crate) fn liveness() -> Request {
-    Request { payloads: Vec::new(), continuation: Continuation::Liveness }
+pub(crate) fn liveness(sa: &IkeSa) -> Request {
+    Request { payloads: mobike::look_around(sa), continuation: Continuation::Liveness }
 }
 
 /// The delete of the IKE SA.
@@ -32,6 +32,7 @@ pub(crate) fn delete_children(spis: Vec<EspSpi>) -> Request {
 pub(crate) fn respond(
     cx: &mut Context<'_>,
     sa: &mut IkeSa,
+    datagram: &Datagram,
     contents: &Contents,
     tx: &mut Transaction,
 ) -> Reply {
@@ -53,10 +54,11 @@ pub(crate) fn respond(
             answered.extend(spis.iter().filter_map(|spi| delete_child(cx, sa, *spi, tx)));
         }
     }
-    match answered.is_empty() {
-        true => Reply::new(Vec::new()),
-        false => Reply::new(vec![Payload::Delete(Delete::Esp(answered))]),
+    let mut payloads = mobike::respond(cx, sa, datagram, contents, tx);
+    if !answered.is_empty() {
+        payloads.push(Payload::Delete(Delete::Esp(answered)));
     }
+    Reply::new(payloads)
 }
 
 /// Ends the Child SA that the peer deletes, by its SPI. Gives our SPI for the answer, but not for
@@ -83,9 +85,15 @@ pub(crate) fn complete(
     cx: &mut Context<'_>,
     sa: &mut IkeSa,
     continuation: &Continuation,
+    datagram: &Datagram,
+    contents: &Contents,
     tx: &mut Transaction,
 ) -> Fate {
     match continuation {
+        Continuation::UpdateAddresses(check) => {
+            mobike::updated(cx, sa, check, datagram, contents, tx)
+        }
+        Continuation::Routability(check) => mobike::proven(cx, sa, check, datagram, contents, tx),
         Continuation::DeleteIke => {
             let reason = sa.live.wanted.close.take();
             Fate::Close(reason.unwrap_or(match sa.phase {
@@ -102,8 +110,10 @@ pub(crate) fn complete(
             }
             Fate::Keep
         }
-        Continuation::Liveness | Continuation::CreateChild(_) | Continuation::RekeyIke(_) => {
+        Continuation::Liveness => {
+            mobike::looked_around(sa, contents, tx);
             Fate::Keep
         }
+        Continuation::CreateChild(_) | Continuation::RekeyIke(_) => Fate::Keep,
     }
 }

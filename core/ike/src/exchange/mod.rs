@@ -15,6 +15,7 @@ pub(crate) mod ike_auth_initiator;
 pub(crate) mod ike_sa_init;
 pub(crate) mod ike_sa_init_initiator;
 pub(crate) mod informational;
+pub(crate) mod mobike;
 pub(crate) mod rekey_child;
 pub(crate) mod rekey_ike;
 

@@ -21,7 +21,9 @@ use crate::window::Window;
 use vipsec_crypto::Secret;
 use vipsec_wire::id::{Epoch, IkeSaId};
 use vipsec_wire::ike::{Delete, IkeSpis, Integrity, Nonce, Notify, NotifyType, Payload};
-use vipsec_wire::record::v1::{Continuation, IkeAlgorithms, IkeCollision, IkePhase, RekeyIke};
+use vipsec_wire::record::v1::{
+    Continuation, Extensions, IkeAlgorithms, IkeCollision, IkePhase, Mobility, RekeyIke,
+};
 
 /// IKE SAs of one family: more are not rekeyed before some of the replaced ones are deleted.
 const FAMILY_MAX: usize = 8;
@@ -97,6 +99,8 @@ fn make(
     let keys = derive_rekeyed_ike(parent, algorithms, shared, *nonces, *spis).ok()?;
     let connection = cx.connection(&old.about.connection);
     let (rekey_at, expires_at) = draw_lifetime(cx, connection);
+    // What belongs to the SPIs is not inherited.
+    let extensions = Extensions { crash_token: None, ..old.about.extensions.clone() };
     let about = Description {
         id: successor.id,
         spis: *spis,
@@ -107,6 +111,7 @@ fn make(
         created: cx.now,
         rekey_at,
         expires_at,
+        extensions,
         ..old.about.clone()
     };
     let new = Box::new(IkeSa::new(about, Window::new(0, 0), old.addresses).ok()?);
@@ -119,6 +124,7 @@ fn make(
 /// The new SA takes the place of the old one.
 fn inherit(cx: &mut Context<'_>, old: &mut IkeSa, new: &mut IkeSa, tx: &mut Transaction) {
     new.phase = IkePhase::Established;
+    new.mobility = Mobility { seen_as: Vec::new(), ..old.mobility.clone() };
     new.children.append(&mut old.children);
     for link in &new.children {
         if let Some(child) = cx.tables.child_mut(link.spi) {
@@ -352,7 +358,7 @@ pub(crate) fn used_by_peer(
         tx.touch(old.id());
         if old.addresses != sa.addresses {
             let (ike, endpoints) = (sa.about.family, sa.endpoints());
-            tx.effects.push(Output::Endpoints { ike, endpoints });
+            tx.effects.push(Output::Endpoints { after: None, ike, endpoints });
         }
         inherit(cx, &mut old, sa, tx);
         old.phase = superseded(cx, false);

@@ -4,8 +4,8 @@ use super::{LEFT, Packet, RIGHT, Side, World};
 use core::net::SocketAddr;
 use vipsec_crypto::aead::{AeadAlgorithm, AeadKey};
 use vipsec_wire::id::IkeSaId;
-use vipsec_wire::ike::message::{emit_chain, emit_encrypted_header};
-use vipsec_wire::ike::{ExchangeType, Header, Payload, PayloadType};
+use vipsec_wire::ike::message::{emit_chain, emit_encrypted_header, parse_chain};
+use vipsec_wire::ike::{ExchangeType, Header, Message, Notify, Payload, PayloadType};
 
 /// What stands in the Encrypted payload.
 pub(crate) enum Content {
@@ -80,5 +80,42 @@ impl World {
         message.extend_from_slice(&content);
         message.extend_from_slice(&tag);
         message
+    }
+}
+
+impl World {
+    /// The notifications in a message that an engine has sent, opened with the keys that the other
+    /// side has; none in one that is in clear or does not open.
+    pub(crate) fn open(&mut self, packet: &Packet) -> Vec<Notify> {
+        let message = Message::parse(&packet.message).expect("engines emit messages");
+        let Some(encrypted) = message.encrypted else { return Vec::new() };
+        let views: Vec<IkeSaId> = self.site(packet.to).engine.ike_sas().map(|v| v.id).collect();
+        let spis = message.header.spis;
+        let Some(id) =
+            views.into_iter().find(|id| [spis.initiator, spis.responder].contains(&id.0))
+        else {
+            return Vec::new();
+        };
+        let about = self.site(packet.to).engine.snapshot(id).expect("it is there").constant;
+        let key =
+            if message.header.from_initiator { &about.keys.ei } else { &about.keys.er }.expose();
+        let algorithm = match key.len() {
+            20 => AeadAlgorithm::Aes128Gcm16,
+            _ => AeadAlgorithm::Aes256Gcm16,
+        };
+        let key = AeadKey::new(algorithm, key).expect("its key");
+        let (aad, body) = packet.message.split_at(encrypted.body_at);
+        let (iv, sealed) = body.split_at(8);
+        let (content, tag) = sealed.split_at(sealed.len() - 16);
+        let mut content = content.to_vec();
+        let iv = iv.try_into().expect("eight octets");
+        key.open(iv, aad, &mut content, tag).expect("it is authentic");
+        content.truncate(content.len() - 1 - usize::from(*content.last().expect("padding")));
+        let payloads = parse_chain(encrypted.first, &content).expect("engines emit payloads");
+        let notifies = payloads.into_iter().filter_map(|payload| match payload {
+            Payload::Notify(notify) => Some(notify),
+            _ => None,
+        });
+        notifies.collect()
     }
 }

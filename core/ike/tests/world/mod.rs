@@ -77,6 +77,8 @@ pub(crate) struct World {
     esp_terms: BTreeMap<(Vec<u8>, u64), u64>,
     /// Which messages get lost.
     pub loss: Box<dyn FnMut(&Packet) -> bool>,
+    /// What the way does to the addresses of a packet.
+    pub translate: Box<dyn FnMut(&mut Packet)>,
     /// Counts small steps; a takeover of the side happens when it reaches the number.
     pub steps: usize,
     pub takeover_at: Option<(usize, Side, site::Fate)>,
@@ -141,6 +143,7 @@ impl World {
             ivs: BTreeMap::new(),
             esp_terms: BTreeMap::new(),
             loss: Box::new(|_| false),
+            translate: Box::new(|_| ()),
             steps: 0,
             takeover_at: None,
         }
@@ -212,6 +215,8 @@ impl World {
     pub(crate) fn arrive(&mut self, packet: &Packet) {
         let now = self.now;
         let mut rng = Seeded(self.rng.0);
+        let packet = &mut packet.clone();
+        (self.translate)(packet);
         let engine = &mut self.site(packet.to).engine;
         engine.handle_datagram(now, packet.destination, packet.source, &packet.message, &mut rng);
         self.rng = rng;

@@ -1,6 +1,6 @@
 //! One side: an engine, its store with group commit, its data path as far as SAs are concerned.
 
-use super::{LEFT, Packet, Seeded, Side};
+use super::{Packet, Seeded, Side};
 use std::collections::{BTreeMap, VecDeque};
 use vipsec_esp::ChildSa;
 use vipsec_ike::{Change, Config, Engine, Event, Output, Stored, Ticket};
@@ -218,7 +218,7 @@ impl Site {
     fn perform(&mut self, output: Output) -> Option<Packet> {
         match output {
             Output::Transmit { local, remote, message, .. } => {
-                let to = if remote.ip().to_string() == LEFT { Side::Left } else { Side::Right };
+                let to = self.side.other();
                 return Some(Packet { to, source: local, destination: remote, message });
             }
             Output::Persist { ticket, new_sa, changes } => {
@@ -236,7 +236,7 @@ impl Site {
             Output::Remove { spi_in, .. } => {
                 self.installed.remove(&spi_in).expect("it is installed");
             }
-            Output::Endpoints { ike, endpoints } => {
+            Output::Endpoints { ike, endpoints, .. } => {
                 for installed in self.installed.values_mut().filter(|i| i.sa.ike == ike) {
                     installed.sa.endpoints = endpoints;
                 }
@@ -288,7 +288,8 @@ fn is_held(output: &Output) -> Option<Ticket> {
         Output::Transmit { after, .. }
         | Output::Install { after, .. }
         | Output::ActivateOutbound { after, .. }
-        | Output::Remove { after, .. } => *after,
+        | Output::Remove { after, .. }
+        | Output::Endpoints { after, .. } => *after,
         _ => None,
     }
 }

@@ -25,6 +25,8 @@ impl NotifyType {
     pub const FAILED_CP_REQUIRED: NotifyType = NotifyType(37);
     pub const TS_UNACCEPTABLE: NotifyType = NotifyType(38);
     pub const INVALID_SELECTORS: NotifyType = NotifyType(39);
+    pub const UNACCEPTABLE_ADDRESSES: NotifyType = NotifyType(40);
+    pub const UNEXPECTED_NAT_DETECTED: NotifyType = NotifyType(41);
     pub const TEMPORARY_FAILURE: NotifyType = NotifyType(43);
     pub const CHILD_SA_NOT_FOUND: NotifyType = NotifyType(44);
     pub const INITIAL_CONTACT: NotifyType = NotifyType(16384);
@@ -39,6 +41,22 @@ impl NotifyType {
     pub const REKEY_SA: NotifyType = NotifyType(16393);
     pub const ESP_TFC_PADDING_NOT_SUPPORTED: NotifyType = NotifyType(16394);
     pub const NON_FIRST_FRAGMENTS_ALSO: NotifyType = NotifyType(16395);
+    pub const MOBIKE_SUPPORTED: NotifyType = NotifyType(16396);
+    pub const ADDITIONAL_IP4_ADDRESS: NotifyType = NotifyType(16397);
+    pub const ADDITIONAL_IP6_ADDRESS: NotifyType = NotifyType(16398);
+    pub const NO_ADDITIONAL_ADDRESSES: NotifyType = NotifyType(16399);
+    pub const UPDATE_SA_ADDRESSES: NotifyType = NotifyType(16400);
+    pub const COOKIE2: NotifyType = NotifyType(16401);
+    pub const NO_NATS_ALLOWED: NotifyType = NotifyType(16402);
+    pub const REDIRECT_SUPPORTED: NotifyType = NotifyType(16406);
+    pub const REDIRECT: NotifyType = NotifyType(16407);
+    pub const REDIRECTED_FROM: NotifyType = NotifyType(16408);
+    pub const QUICK_CRASH_DETECTION: NotifyType = NotifyType(16419);
+    pub const IKEV2_MESSAGE_ID_SYNC_SUPPORTED: NotifyType = NotifyType(16420);
+    pub const IPSEC_REPLAY_COUNTER_SYNC_SUPPORTED: NotifyType = NotifyType(16421);
+    pub const IKEV2_MESSAGE_ID_SYNC: NotifyType = NotifyType(16422);
+    pub const IPSEC_REPLAY_COUNTER_SYNC: NotifyType = NotifyType(16423);
+    pub const PUZZLE: NotifyType = NotifyType(16434);
 
     /// Whether the type reports an error (RFC 7296 section 3.10.1).
     #[must_use]

@@ -5,6 +5,7 @@
 //! own; which IKE SA a Child SA belongs to stands in the mutable record of the IKE SA alone, so
 //! that a rekeyed IKE SA inherits any number of them with one write (RFC 7296 section 2.18).
 
+use super::v1::{AddressCheck, Extensions, Mobility};
 use crate::id::{Epoch, EspSpi, IkeSaId, Vip};
 use crate::ike::{
     Encryption, Group, Identity, IkeSpis, Integrity, Prf, SecurityAssociation, TrafficSelector,
@@ -84,6 +85,8 @@ pub struct IkeConstant {
     pub assigned: Vec<IpAddr>,
     /// Addresses that the peer has assigned to us.
     pub obtained: Vec<IpAddr>,
+    /// What was agreed on beyond RFC 7296.
+    pub extensions: Extensions,
 }
 
 /// Where the messages of an IKE SA come from and go to, and what NAT detection found (RFC 7296
@@ -138,6 +141,10 @@ impl StoredRequest {
 pub enum Continuation {
     /// A check whether the peer lives.
     Liveness,
+    /// UPDATE_SA_ADDRESSES (RFC 4555 section 3.5).
+    UpdateAddresses(Box<AddressCheck>),
+    /// A return routability check (RFC 4555 section 3.7).
+    Routability(Box<AddressCheck>),
     /// The delete of the IKE SA.
     DeleteIke,
     /// The delete of Child SAs, by the SPIs at which we receive.
@@ -285,6 +292,8 @@ pub struct IkeMutable {
     pub outstanding: Option<StoredRequest>,
     /// Addresses and NAT.
     pub addresses: IkeAddresses,
+    /// What MOBIKE adds to them.
+    pub mobility: Mobility,
     /// The Child SAs.
     pub children: Vec<ChildLink>,
 }

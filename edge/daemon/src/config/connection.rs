@@ -44,6 +44,12 @@ pub struct Connection {
     pub request_address: bool,
     /// Whether ESP goes in UDP even where no NAT is on the way.
     pub force_encapsulation: bool,
+    /// Whether the peer may move, and we to another of its addresses.
+    pub mobike: bool,
+    /// Whether a peer that has moved gets ESP only where it has answered from.
+    pub return_routability: bool,
+    /// Whether no NAT may be on the way.
+    pub refuse_nat: bool,
     /// Silence after which a liveness check is sent, 1 s to 1 day.
     pub dpd: Duration,
     /// Age at which the IKE SA is rekeyed, before jitter; 10 s to 30 days.
@@ -112,6 +118,12 @@ fn connection(
             "`initiate` needs to know where to; allowed is `remote = \"ADDRESS\"`",
         );
     }
+    if head.refuse_nat && head.force_encapsulation {
+        mistakes.at(
+            raw.span.clone(),
+            "`force_encapsulation` pretends the NAT that `refuse_nat` refuses; allowed is one of them",
+        );
+    }
     let psk = psk(raw, read_psk, mistakes);
     let local_id = head.local_id.as_ref().map(|text| mistakes.parse(text, identity));
     let remote_id = head.remote_id.as_ref().map(|text| mistakes.parse(text, identity));
@@ -133,6 +145,9 @@ fn connection(
         initiate: head.initiate,
         request_address: head.request_address,
         force_encapsulation: head.force_encapsulation,
+        mobike: head.mobike.unwrap_or(true),
+        return_routability: head.return_routability.unwrap_or(true),
+        refuse_nat: head.refuse_nat,
         dpd: Duration::from_secs(mistakes.number(head.dpd_s.as_ref(), 1..=86_400, 30)),
         rekey: Duration::from_secs(mistakes.number(head.rekey_s.as_ref(), 10..=2_592_000, 14_400)),
         children,

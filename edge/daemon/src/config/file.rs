@@ -155,6 +155,10 @@ pub(super) struct ConnectionHead {
     pub(super) request_address: bool,
     #[serde(default)]
     pub(super) force_encapsulation: bool,
+    pub(super) mobike: Option<bool>,
+    pub(super) return_routability: Option<bool>,
+    #[serde(default)]
+    pub(super) refuse_nat: bool,
     pub(super) dpd_s: Option<Number>,
     pub(super) rekey_s: Option<Number>,
 }

@@ -116,6 +116,11 @@ fn every_kind_of_mistake_has_its_answer() {
             "is not among the members; allowed is \"a\", \"b\", \"t1\"",
         ),
         ("name = \"a\"    ", "nam = \"a\"    ", "unknown key `nam`; allowed is `name`"),
+        (
+            "dns = [\"10.3.0.53\"]",
+            "refuse_nat = true\nforce_encapsulation = true",
+            "pretends the NAT that `refuse_nat` refuses",
+        ),
         ("[node]", "[nodes]", "unknown key `nodes`; allowed is `node`"),
         ("key = \"/etc/vipsec/store.key\"", "", "`key` is missing; it must be given here"),
         (
