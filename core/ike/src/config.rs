@@ -295,6 +295,20 @@ pub struct Limits {
     pub half_open_cookie_threshold: usize,
     /// Half-open IKE SAs, as responder, above which nothing more is accepted.
     pub half_open_max: usize,
+    /// Half-open IKE SAs of one source, an IPv4 address or an IPv6 /64, from which on it has to
+    /// solve a puzzle, or at least to return a cookie.
+    pub half_open_per_source: usize,
+    /// Half-open IKE SAs of one source above which nothing more is accepted from it.
+    pub half_open_per_source_max: usize,
+    /// Half-open IKE SAs in all from which on everybody has to solve a puzzle (RFC 8019). Peers that
+    /// do not know puzzles are let in while less than half of `half_open_max` is taken.
+    pub puzzle_threshold: usize,
+    /// Zero bits that are asked for, 1 to 32; each doubles the work. 0: no puzzles.
+    pub puzzle_bits: u8,
+    /// As initiator, the hardest puzzle that we solve, in zero bits.
+    pub puzzle_bits_max: u8,
+    /// Failed IKE_AUTHs of one source within a minute, after which it has to wait for the next one.
+    pub auth_failures_per_source: u32,
     /// How long a half-open IKE SA waits for its IKE_AUTH.
     pub half_open_timeout: Duration,
     /// Established IKE SAs.
@@ -308,6 +322,12 @@ impl Default for Limits {
         Limits {
             half_open_cookie_threshold: 64,
             half_open_max: 4096,
+            half_open_per_source: 64,
+            half_open_per_source_max: 512,
+            puzzle_threshold: 1024,
+            puzzle_bits: 16,
+            puzzle_bits_max: 20,
+            auth_failures_per_source: 60,
             half_open_timeout: Duration::from_secs(30),
             ike_sas_max: 200_000,
             children_max: 64,

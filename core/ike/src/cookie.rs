@@ -1,6 +1,6 @@
 //! Cookies against floods of IKE_SA_INIT from forged addresses (RFC 7296 section 2.6). No state is
 //! kept per peer: a cookie is a MAC over what the peer will send again, under a secret that
-//! changes. Puzzles (RFC 8019) will stand here.
+//! changes. It also says how hard a puzzle went with it (RFC 8019, in `puzzle`).
 
 use core::net::SocketAddr;
 use core::time::Duration;
@@ -35,37 +35,41 @@ pub(crate) struct Attempt<'a> {
 }
 
 impl Secret {
-    fn cookie(&self, attempt: Attempt<'_>) -> Vec<u8> {
+    fn cookie(&self, attempt: Attempt<'_>, puzzle_bits: u8) -> Vec<u8> {
         let spi = attempt.spi_initiator.to_be_bytes();
         let (address, port) = match attempt.remote {
             SocketAddr::V4(v4) => (v4.ip().octets().to_vec(), v4.port().to_be_bytes()),
             SocketAddr::V6(v6) => (v6.ip().octets().to_vec(), v6.port().to_be_bytes()),
         };
-        let parts: [&[u8]; 4] = [attempt.nonce, &spi, &address, &port];
+        let parts: [&[u8]; 5] = [attempt.nonce, &spi, &address, &port, &[puzzle_bits]];
         let tag = PrfAlgorithm::HmacSha2_256.prf(self.key.expose(), &parts);
-        [&[self.version], tag.expose()].concat()
+        [&[self.version, puzzle_bits], tag.expose()].concat()
     }
 }
 
 impl CookieJar {
-    /// The cookie that is wanted for an attempt.
+    /// The cookie that is wanted for an attempt; `puzzle_bits`: how hard a puzzle goes with it, 0 if
+    /// none does.
     pub(crate) fn make(
         &mut self,
         now: Timestamp,
         attempt: Attempt<'_>,
+        puzzle_bits: u8,
         rng: &mut dyn Random,
     ) -> Vec<u8> {
         self.rotate(now, rng);
-        self.current.as_ref().map_or_else(Vec::new, |secret| secret.cookie(attempt))
+        self.current.as_ref().map_or_else(Vec::new, |secret| secret.cookie(attempt, puzzle_bits))
     }
 
-    /// Whether a cookie is one of ours for this attempt, and not too old.
-    pub(crate) fn check(&self, now: Timestamp, attempt: Attempt<'_>, cookie: &[u8]) -> bool {
+    /// How hard a puzzle went with a cookie, if that is one of ours for this attempt and not too old.
+    pub(crate) fn check(&self, now: Timestamp, attempt: Attempt<'_>, cookie: &[u8]) -> Option<u8> {
+        let puzzle_bits = *cookie.get(1)?;
         let mut secrets = self.current.iter().chain(&self.previous);
-        secrets.any(|secret| {
+        let known = secrets.any(|secret| {
             now.since(secret.since) < 2 * ROTATION
-                && digest::constant_time_eq(&secret.cookie(attempt), cookie)
-        })
+                && digest::constant_time_eq(&secret.cookie(attempt, puzzle_bits), cookie)
+        });
+        known.then_some(puzzle_bits)
     }
 
     fn rotate(&mut self, now: Timestamp, rng: &mut dyn Random) {
@@ -102,26 +106,29 @@ mod tests {
     #[test]
     fn a_cookie_is_good_for_its_attempt_alone() {
         let (mut jar, mut rng) = (CookieJar::default(), Counting(0));
-        let cookie = jar.make(Timestamp(0), attempt(b"nonce"), &mut rng);
-        assert!(jar.check(Timestamp(1), attempt(b"nonce"), &cookie));
-        assert!(!jar.check(Timestamp(1), attempt(b"other"), &cookie));
+        let cookie = jar.make(Timestamp(0), attempt(b"nonce"), 17, &mut rng);
+        assert_eq!(jar.check(Timestamp(1), attempt(b"nonce"), &cookie), Some(17));
+        assert_eq!(jar.check(Timestamp(1), attempt(b"other"), &cookie), None);
+        let mut easier = cookie.clone();
+        easier[1] = 1;
+        assert_eq!(jar.check(Timestamp(1), attempt(b"nonce"), &easier), None);
         let elsewhere = Attempt { remote: "192.0.2.2:500".parse().unwrap(), ..attempt(b"nonce") };
-        assert!(!jar.check(Timestamp(1), elsewhere, &cookie));
-        assert!(!jar.check(Timestamp(1), attempt(b"nonce"), b""));
+        assert_eq!(jar.check(Timestamp(1), elsewhere, &cookie), None);
+        assert_eq!(jar.check(Timestamp(1), attempt(b"nonce"), b""), None);
     }
 
     #[test]
     fn secrets_rotate_and_expire() {
         let (mut jar, mut rng) = (CookieJar::default(), Counting(0));
         let start = Timestamp(1_000_000);
-        let old = jar.make(start, attempt(b"nonce"), &mut rng);
+        let old = jar.make(start, attempt(b"nonce"), 0, &mut rng);
         let later = start + ROTATION;
-        let new = jar.make(later, attempt(b"nonce"), &mut rng);
+        let new = jar.make(later, attempt(b"nonce"), 0, &mut rng);
         assert_ne!(old, new);
-        assert!(jar.check(later, attempt(b"nonce"), &old));
-        assert!(jar.check(later, attempt(b"nonce"), &new));
+        assert_eq!(jar.check(later, attempt(b"nonce"), &old), Some(0));
+        assert_eq!(jar.check(later, attempt(b"nonce"), &new), Some(0));
         let much_later = start + 2 * ROTATION;
-        assert!(!jar.check(much_later, attempt(b"nonce"), &old));
-        assert!(jar.check(much_later, attempt(b"nonce"), &new));
+        assert_eq!(jar.check(much_later, attempt(b"nonce"), &old), None);
+        assert_eq!(jar.check(much_later, attempt(b"nonce"), &new), Some(0));
     }
 }

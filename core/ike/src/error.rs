@@ -60,6 +60,12 @@ pub enum Drop {
     UnexpectedExchange,
     /// The table of half-open IKE SAs is full.
     HalfOpenFull,
+    /// Too many half-open IKE SAs come from there.
+    SourceFull,
+    /// Too many IKE_AUTHs from there have failed.
+    SourceFailing,
+    /// The puzzle was not solved.
+    PuzzleWanted,
     /// Answered with a cookie instead.
     CookieWanted,
     /// Too much is waiting for the store.

@@ -4,8 +4,10 @@
 //! flood of IKE_SA_INIT costs little.
 
 use crate::cookie::CookieJar;
+use crate::crowd::Crowd;
 use crate::output::CloseReason;
 use crate::protect::{IvSequence, Protection};
+use crate::puzzle::Search;
 use crate::retransmit::Retransmission;
 use core::net::{IpAddr, SocketAddr};
 use std::collections::{BTreeMap, BTreeSet};
@@ -31,6 +33,8 @@ pub(crate) struct Initiator {
     pub(crate) retransmission: Retransmission,
     /// What an unauthenticated error has said; believed if nothing better comes.
     pub(crate) suspicion: Option<CloseReason>,
+    /// A puzzle that is to be solved before anything else.
+    pub(crate) puzzle: Option<Search>,
     pub(crate) armed: Option<Timestamp>,
 }
 
@@ -45,6 +49,7 @@ pub(crate) struct HalfOpenTable {
     initiators: BTreeMap<IkeSaId, Initiator>,
     pub(crate) cookies: CookieJar,
     pub(crate) cookie_mode: bool,
+    pub(crate) crowd: Crowd,
 }
 
 impl HalfOpenTable {
@@ -67,6 +72,7 @@ impl HalfOpenTable {
         self.remove_responder(state.id);
         self.by_request.insert(key(state.addresses.remote, &state.request), state.id);
         self.by_age.insert((state.created, state.id));
+        self.crowd.enter(state.addresses.remote.ip());
         let half = Responder { state, keys: None, failed: None };
         self.responders.insert(half.state.id, half);
     }
@@ -75,6 +81,7 @@ impl HalfOpenTable {
         let removed = self.responders.remove(&id)?;
         self.by_request.remove(&key(removed.state.addresses.remote, &removed.state.request));
         self.by_age.remove(&(removed.state.created, id));
+        self.crowd.leave(removed.state.addresses.remote.ip());
         Some(removed)
     }
 

@@ -177,10 +177,13 @@ impl Engine {
         }
     }
 
-    fn look_at_half_open(&mut self, now: Timestamp, id: IkeSaId, _rng: &mut dyn Random) {
+    fn look_at_half_open(&mut self, now: Timestamp, id: IkeSaId, rng: &mut dyn Random) {
         let settings = self.config.retransmit;
         let Some(half) = self.tables.half_open.initiator(id) else { return };
         half.armed = None;
+        if half.puzzle.is_some() {
+            return self.work_on(now, id, rng);
+        }
         let given_up = half.suspicion.is_some();
         if !given_up && half.retransmission.repeat(now, &settings).is_ok() {
             let message = ike_sa_init_initiator::message(half).to_vec();
@@ -195,6 +198,15 @@ impl Engine {
             self.outbox.outputs.push_back(Output::DropHalfOpen { id });
             self.outbox.outputs.push_back(Output::Event(Event::Failed { id, remote, reason }));
         }
+    }
+
+    fn work_on(&mut self, now: Timestamp, id: IkeSaId, rng: &mut dyn Random) {
+        let Some(mut half) = self.tables.half_open.remove_initiator(id) else { return };
+        if let Some(mut cx) = self.context(now, rng) {
+            ike_sa_init_initiator::solve(&mut cx, &mut half);
+        }
+        self.tables.half_open.insert_initiator(half);
+        self.arm_half_open(id);
     }
 
     /// Half-open IKE SAs of peers that have not gone on.

@@ -234,6 +234,7 @@ impl Engine {
             iv: None,
             retransmission: Retransmission::inherited(now),
             suspicion: None,
+            puzzle: None,
             armed: None,
         });
         self.arm_half_open(id);

@@ -2,7 +2,7 @@
 
 use vipsec_wire::ike::{
     Auth, Configuration, Delete, Identity, KeyExchange, Notify, NotifyType, Payload,
-    SecurityAssociation, Side, TrafficSelector,
+    PuzzleSolution, SecurityAssociation, Side, TrafficSelector,
 };
 
 /// The payloads of one message; of those that may stand only once, the first.
@@ -17,6 +17,7 @@ pub(crate) struct Contents {
     pub(crate) configuration: Option<Configuration>,
     pub(crate) initiator_selectors: Vec<TrafficSelector>,
     pub(crate) responder_selectors: Vec<TrafficSelector>,
+    pub(crate) puzzle_solution: Option<PuzzleSolution>,
     pub(crate) notifies: Vec<Notify>,
     pub(crate) deletes: Vec<Delete>,
 }
@@ -57,6 +58,7 @@ impl Contents {
                 }
                 Side::Initiator | Side::Responder => {}
             },
+            Payload::PuzzleSolution(keys) => first(&mut self.puzzle_solution, keys),
             Payload::Notify(notify) => self.notifies.push(notify),
             Payload::Delete(delete) => self.deletes.push(delete),
             Payload::Certificate(_)

@@ -131,6 +131,7 @@ fn fail(cx: &mut Context<'_>, half: Responder, datagram: &Datagram, error: Notif
     let sealed = half.keys.as_ref().and_then(|(protection, _)| {
         protection.seal(&header, &[Payload::Notify(error)], &mut iv, cx.rng).ok()
     });
+    cx.tables.half_open.crowd.failed(cx.now, datagram.remote.ip());
     cx.tables.half_open.insert_responder(half.state);
     if let (Some(answer), Some(kept)) = (sealed, cx.tables.half_open.responder(id)) {
         kept.failed = Some((datagram.message.clone(), answer.clone()));

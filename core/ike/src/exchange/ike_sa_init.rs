@@ -9,15 +9,16 @@ use crate::cookie::Attempt;
 use crate::error::Drop;
 use crate::exchange::contents::{Contents, notify};
 use crate::exchange::invalid_group;
-use crate::keys::{NONCE_LENGTH, crypto_group, draw_nonce, draw_private};
+use crate::keys::{NONCE_LENGTH, crypto_group, crypto_prf, draw_nonce, draw_private};
 use crate::nat;
 use crate::output::{Event, Output};
 use crate::proposals::{Choice, choose_ike};
+use crate::puzzle;
 use crate::sa::Datagram;
 use vipsec_wire::id::IkeSaId;
 use vipsec_wire::ike::{
-    ExchangeType, Header, IkeSpis, KeyExchange, Message, Nonce, Notify, NotifyType, Payload,
-    SecurityAssociation,
+    ExchangeType, Header, IkeSpis, KeyExchange, Message, Nonce, Notify, NotifyType, Payload, Prf,
+    Puzzle, SecurityAssociation, Transform,
 };
 use vipsec_wire::record;
 use vipsec_wire::record::v1::{HalfOpenResponder, IkeAddresses, IkeAlgorithms, Mirrored};
@@ -63,11 +64,12 @@ pub(crate) fn respond(cx: &mut Context<'_>, datagram: &Datagram, message: &Messa
         Ok((connection, choice)) => {
             accept(cx, datagram, message, &asked, connection, &choice);
         }
-        Err(refusal) => refuse(cx, datagram, header, refusal),
+        Err(refusal) => refuse(cx, datagram, header, vec![refusal]),
     }
 }
 
-/// Whether there is room, and a cookie where one is wanted.
+/// Whether there is room, and a cookie and a solved puzzle where they are wanted (RFC 8019 section
+/// 7.1).
 fn admit(
     cx: &mut Context<'_>,
     datagram: &Datagram,
@@ -75,28 +77,97 @@ fn admit(
     contents: &Contents,
     nonce: &[u8],
 ) -> bool {
-    let limits = cx.config.limits;
-    let count = cx.tables.half_open.responder_count();
+    let (limits, half_open) = (cx.config.limits, &mut cx.tables.half_open);
+    let count = half_open.responder_count();
+    let here = half_open.crowd.half_open(datagram.remote.ip());
     let wanted = count >= limits.half_open_cookie_threshold;
-    if wanted != cx.tables.half_open.cookie_mode {
-        cx.tables.half_open.cookie_mode = wanted;
+    if wanted != half_open.cookie_mode {
+        half_open.cookie_mode = wanted;
         cx.event(Event::CookieMode(wanted));
     }
+    let crowded = here >= limits.half_open_per_source;
+    let busy = crowded || count >= limits.puzzle_threshold;
+    let puzzle = puzzle(cx, contents).filter(|_| busy);
+    let bits = puzzle.map_or(0, |puzzle| puzzle.difficulty);
     let attempt = Attempt { spi_initiator: header.spis.initiator, nonce, remote: datagram.remote };
-    let cookie = contents.notify(NotifyType::COOKIE);
+    let sent = contents.notify(NotifyType::COOKIE);
     let known = |sent: &Notify| cx.tables.half_open.cookies.check(cx.now, attempt, &sent.data);
-    if wanted && !cookie.is_some_and(known) {
-        let cookie = cx.tables.half_open.cookies.make(cx.now, attempt, cx.rng);
-        let payload = Payload::Notify(Notify::new(NotifyType::COOKIE, cookie));
-        refuse(cx, datagram, header, payload);
-        cx.drop(Drop::CookieWanted);
+    let refused = match sent.and_then(|sent| Some((sent, known(sent)?))) {
+        // A cookie that was given before things got worse is no longer enough.
+        Some((_, 0)) if bits > 0 => None,
+        Some((_, 0)) => Some(None),
+        Some((sent, asked)) => Some(unsolved(contents, asked, &sent.data)),
+        None if wanted || busy => None,
+        None => Some(None),
+    };
+    let Some(unsolved) = refused else {
+        ask(cx, datagram, header, attempt, puzzle);
         return false;
-    }
-    if count >= limits.half_open_max || cx.tables.count() >= limits.ike_sas_max {
-        cx.drop(Drop::HalfOpenFull);
-        return false;
-    }
-    true
+    };
+    let failing = cx.tables.half_open.crowd.failures(cx.now, datagram.remote.ip());
+    let reason = if failing >= limits.auth_failures_per_source {
+        Some(Drop::SourceFailing)
+    } else if count >= limits.half_open_max || cx.tables.count() >= limits.ike_sas_max {
+        Some(Drop::HalfOpenFull)
+    } else if here >= limits.half_open_per_source_max {
+        Some(Drop::SourceFull)
+    } else {
+        let light = !crowded && count < limits.half_open_max / 2;
+        unsolved
+            .filter(|unsolved| !(light && *unsolved == Unsolved::NotTried))
+            .map(|_| Drop::PuzzleWanted)
+    };
+    reason.map(|reason| cx.drop(reason)).is_none()
+}
+
+/// What is wrong with the answer to a puzzle.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Unsolved {
+    /// The peer does not know puzzles.
+    NotTried,
+    /// It is no solution.
+    Wrong,
+}
+
+fn unsolved(contents: &Contents, asked: u8, cookie: &[u8]) -> Option<Unsolved> {
+    let Some(solution) = &contents.puzzle_solution else { return Some(Unsolved::NotTried) };
+    let prf = puzzle_prf(contents)?;
+    let solved = puzzle::is_solved(Puzzle { prf, difficulty: asked }, cookie, solution);
+    (!solved).then_some(Unsolved::Wrong)
+}
+
+/// The puzzle for a peer, if puzzles are wanted and there is one that it can solve.
+fn puzzle(cx: &Context<'_>, contents: &Contents) -> Option<Puzzle> {
+    let difficulty = cx.config.limits.puzzle_bits;
+    let prf = puzzle_prf(contents).filter(|_| difficulty > 0)?;
+    Some(Puzzle { prf, difficulty })
+}
+
+/// The first PRF that the peer offers and we have.
+fn puzzle_prf(contents: &Contents) -> Option<Prf> {
+    let offer = contents.security_association.as_ref()?;
+    let mut transforms = offer.proposals.iter().flat_map(|proposal| &proposal.transforms);
+    transforms.find_map(|transform| match transform {
+        Transform::Prf(prf) => crypto_prf(*prf).map(|_| *prf),
+        _ => None,
+    })
+}
+
+/// Answers with a cookie, and a puzzle.
+fn ask(
+    cx: &mut Context<'_>,
+    datagram: &Datagram,
+    header: &Header,
+    attempt: Attempt<'_>,
+    puzzle: Option<Puzzle>,
+) {
+    let bits = puzzle.map_or(0, |puzzle| puzzle.difficulty);
+    let cookie = cx.tables.half_open.cookies.make(cx.now, attempt, bits, cx.rng);
+    let notify = |kind, data| Payload::Notify(Notify::new(kind, data));
+    let mut payloads = vec![notify(NotifyType::COOKIE, cookie)];
+    payloads.extend(puzzle.map(|puzzle| notify(NotifyType::PUZZLE, puzzle.emit())));
+    refuse(cx, datagram, header, payloads);
+    cx.drop(if bits > 0 { Drop::PuzzleWanted } else { Drop::CookieWanted });
 }
 
 fn choose<'a>(
@@ -124,9 +195,9 @@ fn choose<'a>(
 }
 
 /// Answers without keeping anything.
-fn refuse(cx: &mut Context<'_>, datagram: &Datagram, request: &Header, payload: Payload) {
+fn refuse(cx: &mut Context<'_>, datagram: &Datagram, request: &Header, payloads: Vec<Payload>) {
     let header = response_header(request.spis);
-    let message = Message::new(header, vec![payload]).emit();
+    let message = Message::new(header, payloads).emit();
     cx.transmit(datagram.local, datagram.remote, message);
 }
 

@@ -15,13 +15,15 @@ use crate::nat::{self, ENCAPSULATION_PORT, IKE_PORT};
 use crate::output::{CloseReason, Output};
 use crate::proposals::{accept_ike, first_group, offer_ike, offers_group};
 use crate::protect::Protection;
+use crate::puzzle::Search;
 use crate::retransmit::Retransmission;
 use crate::sa::{Datagram, is_encapsulated};
 use core::net::{IpAddr, SocketAddr};
+use core::time::Duration;
 use vipsec_wire::id::IkeSaId;
 use vipsec_wire::ike::{
     ExchangeType, Group, Header, IkeSpis, KeyExchange, Message, Nonce, Notify, NotifyType, Payload,
-    SecurityAssociation,
+    Puzzle, PuzzleSolution, SecurityAssociation,
 };
 use vipsec_wire::record;
 use vipsec_wire::record::v1::{
@@ -30,6 +32,8 @@ use vipsec_wire::record::v1::{
 
 /// How often a responder may have the request changed.
 const RESTARTS: u8 = 5;
+/// Between two slices of work on a puzzle, for everything else.
+const BREATH: Duration = Duration::from_millis(1);
 
 /// Begins an IKE SA with `child` as its first Child SA, to the peer at `address`.
 pub(crate) fn initiate(
@@ -61,6 +65,7 @@ pub(crate) fn initiate(
         nonce: draw_nonce(cx.rng),
         request: Vec::new(),
         cookie: Vec::new(),
+        solution: Vec::new(),
         restarts: 0,
         auth: None,
     };
@@ -70,6 +75,7 @@ pub(crate) fn initiate(
         iv: None,
         retransmission: Retransmission::begin(cx.now, &cx.config.retransmit),
         suspicion: None,
+        puzzle: None,
         armed: None,
         state,
     };
@@ -115,6 +121,9 @@ fn request(
         let cookie = Notify::new(NotifyType::COOKIE, state.cookie.clone());
         payloads.push(Payload::Notify(cookie));
     }
+    if !state.solution.is_empty() {
+        payloads.push(Payload::PuzzleSolution(PuzzleSolution(state.solution.clone())));
+    }
     payloads.extend([
         Payload::SecurityAssociation(offer),
         Payload::KeyExchange(KeyExchange { group: state.private.group, public }),
@@ -156,6 +165,10 @@ pub(crate) fn complete(cx: &mut Context<'_>, id: IkeSaId, datagram: &Datagram, m
             half.suspicion = None;
             send(cx, &half);
         }
+        Step::Solve => {
+            half.state.restarts += 1;
+            half.retransmission = Retransmission::inherited(cx.now);
+        }
         Step::Ignored(reason) => cx.drop(reason),
         Step::Authenticate => send(cx, &half),
     }
@@ -165,6 +178,8 @@ pub(crate) fn complete(cx: &mut Context<'_>, id: IkeSaId, datagram: &Datagram, m
 enum Step {
     /// The request is changed and goes out again.
     Again,
+    /// A puzzle is to be solved before the request goes out again.
+    Solve,
     /// Nothing changes.
     Ignored(Drop),
     /// The IKE_AUTH goes out.
@@ -244,7 +259,8 @@ fn refused(
     connection: &Connection,
     contents: &Contents,
 ) -> Step {
-    let Some((offer, mut public)) = sent(&half.state) else {
+    // What is being solved is not begun anew for anybody.
+    let Some((offer, mut public)) = sent(&half.state).filter(|_| half.puzzle.is_none()) else {
         return Step::Ignored(Drop::UnexpectedResponse);
     };
     let may_change = half.state.restarts < RESTARTS;
@@ -252,6 +268,11 @@ fn refused(
     let group = contents.notify(NotifyType::INVALID_KE_PAYLOAD).and_then(wanted_group);
     if let Some(cookie) = cookie.filter(|c| may_change && (1..=64).contains(&c.data.len())) {
         half.state.cookie.clone_from(&cookie.data);
+        half.state.solution.clear();
+        half.puzzle = asked(cx, contents, &cookie.data);
+        if half.puzzle.is_some() {
+            return Step::Solve;
+        }
     } else if let Some((private, value)) = group
         .filter(|group| may_change && *group != half.state.private.group)
         .and_then(|group| other_group(cx, &offer, group))
@@ -266,6 +287,30 @@ fn refused(
     }
     half.state.request = request(&half.state, offer, public, connection);
     Step::Again
+}
+
+/// The puzzle that came with a cookie (RFC 8019 section 7.1.1). One that we cannot solve, or not in
+/// reasonable time, is left alone: the cookie may do.
+fn asked(cx: &Context<'_>, contents: &Contents, cookie: &[u8]) -> Option<Search> {
+    let puzzle = Puzzle::parse(&contents.notify(NotifyType::PUZZLE)?.data).ok()?;
+    Search::new(puzzle, cookie, cx.config.limits.puzzle_bits_max)
+}
+
+/// Works on the puzzle for a while. Once it is solved, the request goes out again.
+pub(crate) fn solve(cx: &mut Context<'_>, half: &mut Initiator) {
+    let Some(solution) = half.puzzle.as_mut().and_then(Search::go_on) else {
+        half.retransmission = Retransmission::inherited(cx.now + BREATH);
+        return;
+    };
+    half.puzzle = None;
+    half.state.solution = solution;
+    let connection = cx.connection(&half.state.connection);
+    if let (Some(connection), Some((offer, public))) = (connection, sent(&half.state)) {
+        half.state.request = request(&half.state, offer, public, connection);
+    }
+    half.retransmission = Retransmission::begin(cx.now, &cx.config.retransmit);
+    half.suspicion = None;
+    send(cx, half);
 }
 
 fn other_group(

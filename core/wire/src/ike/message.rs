@@ -3,7 +3,7 @@
 use super::header::HEADER_LENGTH;
 use super::{
     Auth, Configuration, Delete, Header, Identification, KeyExchange, Nonce, Notify,
-    SecurityAssociation, Side, TrafficSelectors, VendorId, length16, length32,
+    PuzzleSolution, SecurityAssociation, Side, TrafficSelectors, VendorId, length16, length32,
 };
 use crate::ParseError;
 use crate::reader::Reader;
@@ -38,6 +38,7 @@ impl PayloadType {
     pub const ENCRYPTED: PayloadType = PayloadType(46);
     pub const CONFIGURATION: PayloadType = PayloadType(47);
     pub const EAP: PayloadType = PayloadType(48);
+    pub const PUZZLE_SOLUTION: PayloadType = PayloadType(54);
 }
 
 impl fmt::Display for PayloadType {
@@ -75,6 +76,8 @@ pub enum Payload {
     Configuration(Configuration),
     /// EAP, 48: carried, not yet understood.
     Eap(Vec<u8>),
+    /// PS, 54
+    PuzzleSolution(PuzzleSolution),
 }
 
 /// An Encrypted payload (46) as it stands at the end of a message: its body is IV, ciphertext and
@@ -123,6 +126,7 @@ impl Payload {
             },
             Payload::Configuration(_) => PayloadType::CONFIGURATION,
             Payload::Eap(_) => PayloadType::EAP,
+            Payload::PuzzleSolution(_) => PayloadType::PUZZLE_SOLUTION,
         }
     }
 
@@ -154,6 +158,9 @@ impl Payload {
             }
             PayloadType::CONFIGURATION => Payload::Configuration(Configuration::parse_body(body)?),
             PayloadType::EAP => Payload::Eap(body.to_vec()),
+            PayloadType::PUZZLE_SOLUTION => {
+                Payload::PuzzleSolution(PuzzleSolution::parse_body(body)?)
+            }
             _ => return Ok(None),
         }))
     }
@@ -173,6 +180,7 @@ impl Payload {
             | Payload::CertificateRequest(body)
             | Payload::Nonce(Nonce(body))
             | Payload::Vendor(VendorId(body))
+            | Payload::PuzzleSolution(PuzzleSolution(body))
             | Payload::Eap(body) => out.extend_from_slice(body),
         }
     }

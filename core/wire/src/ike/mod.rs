@@ -12,6 +12,7 @@ pub mod key_exchange;
 pub mod message;
 pub mod nonce;
 pub mod notify;
+pub mod puzzle;
 pub mod security_association;
 pub mod traffic_selector;
 pub mod vendor;
@@ -27,6 +28,7 @@ pub use message::{
 };
 pub use nonce::Nonce;
 pub use notify::{Notify, NotifyType};
+pub use puzzle::{PUZZLE_KEYS, Puzzle, PuzzleSolution};
 pub use security_association::{
     Encryption, Esn, Integrity, Prf, Proposal, Protocol, SecurityAssociation, Transform,
 };

@@ -381,6 +381,8 @@ pub struct HalfOpenInitiator {
     pub request: Vec<u8>,
     /// The cookie that the responder wants to see.
     pub cookie: Vec<u8>,
+    /// The keys that solve the puzzle which came with it (RFC 8019).
+    pub solution: Vec<u8>,
     /// How often the request has been changed (cookie, other group).
     pub restarts: u8,
     /// Set once the IKE_SA_INIT response has come.

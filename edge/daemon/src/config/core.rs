@@ -94,7 +94,7 @@ fn ike(vip: &Vip) -> vipsec_ike::Config {
     vipsec_ike::Config {
         vip: VipName(vip.address),
         connections: vip.connections.iter().map(|c| connection(c, vip)).collect(),
-        limits: vipsec_ike::Limits::default(),
+        limits: vip.limits,
         retransmit: vipsec_ike::Retransmit::default(),
     }
 }

@@ -100,6 +100,7 @@ pub(super) struct VipHead {
     #[serde(default)]
     pub(super) protected: Vec<Text>,
     pub(super) inner: Option<Inner>,
+    pub(super) limits: Option<Limits>,
 }
 
 /// `{ node = …, rank = … }`
@@ -116,6 +117,22 @@ pub(super) struct Candidate {
 pub(super) struct Inner {
     pub(super) address: Text,
     pub(super) interface: Text,
+}
+
+/// `[vip.limits]`
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Limits {
+    pub(super) half_open: Option<Number>,
+    pub(super) half_open_per_source: Option<Number>,
+    pub(super) half_open_per_source_max: Option<Number>,
+    pub(super) cookies_from: Option<Number>,
+    pub(super) puzzles_from: Option<Number>,
+    pub(super) puzzle_bits: Option<Number>,
+    pub(super) puzzle_bits_max: Option<Number>,
+    pub(super) auth_failures_per_source: Option<Number>,
+    pub(super) ike_sas: Option<Number>,
+    pub(super) children: Option<Number>,
 }
 
 /// `[[vip.pool]]`

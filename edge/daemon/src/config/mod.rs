@@ -8,6 +8,7 @@ pub mod address;
 pub mod connection;
 pub mod core;
 mod file;
+mod limits;
 pub mod mistake;
 pub mod node;
 pub mod proposal;

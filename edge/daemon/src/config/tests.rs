@@ -121,6 +121,8 @@ fn every_kind_of_mistake_has_its_answer() {
             "refuse_nat = true\nforce_encapsulation = true",
             "pretends the NAT that `refuse_nat` refuses",
         ),
+        ("puzzle_bits = 16 ", "puzzle_bits = 33 ", "33 is out of range; allowed is 0 to 32"),
+        ("puzzles_from = 1024", "puzzles_from = 5000", "out of range; allowed is 0 to 4096"),
         ("[node]", "[nodes]", "unknown key `nodes`; allowed is `node`"),
         ("key = \"/etc/vipsec/store.key\"", "", "`key` is missing; it must be given here"),
         (

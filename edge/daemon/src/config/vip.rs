@@ -35,6 +35,8 @@ pub struct Vip {
     pub pools: Vec<Pool>,
     /// Who may connect; empty on nodes that are no candidate for it.
     pub connections: Vec<Connection>,
+    /// How much peers may ask for.
+    pub limits: vipsec_ike::Limits,
     /// What is given to targets.
     pub services: Vec<Service>,
 }
@@ -139,6 +141,7 @@ fn vip(raw: &file::Vip, around: &Surroundings<'_>, mistakes: &mut Mistakes) -> O
         protected,
         pools,
         connections,
+        limits: super::limits::limits(head.limits.as_ref(), mistakes),
         services,
     })
 }
