@@ -107,6 +107,19 @@ fn several_mistakes_are_told_at_once() {
 }
 
 #[test]
+fn limits_have_ranges() {
+    for (from, to, answer) in [
+        ("puzzle_bits = 16 ", "puzzle_bits = 33 ", "33 is out of range; allowed is 0 to 32"),
+        ("puzzles_from = 1024", "puzzles_from = 5000", "out of range; allowed is 0 to 4096"),
+        ("children = 64", "children = 0", "0 is out of range; allowed is 1 to 1024"),
+    ] {
+        let found = after(from, to);
+        assert_eq!(found.len(), 1, "{to:?}: {found:#?}");
+        assert!(found[0].text.contains(answer), "{to:?}: {found:#?}");
+    }
+}
+
+#[test]
 fn every_kind_of_mistake_has_its_answer() {
     for (from, to, answer) in [
         ("name = \"a\"    ", "name = \"A\"    ", "is no node name; allowed are"),
@@ -121,8 +134,6 @@ fn every_kind_of_mistake_has_its_answer() {
             "refuse_nat = true\nforce_encapsulation = true",
             "pretends the NAT that `refuse_nat` refuses",
         ),
-        ("puzzle_bits = 16 ", "puzzle_bits = 33 ", "33 is out of range; allowed is 0 to 32"),
-        ("puzzles_from = 1024", "puzzles_from = 5000", "out of range; allowed is 0 to 4096"),
         ("[node]", "[nodes]", "unknown key `nodes`; allowed is `node`"),
         ("key = \"/etc/vipsec/store.key\"", "", "`key` is missing; it must be given here"),
         (
