@@ -14,6 +14,9 @@ const RENEGOTIATIONS: [&str; 3] = ["IKE_SA_INIT", "IKE_AUTH", "CREATE_CHILD_SA"]
 /// A flow that is silent for so long at the end has not come back, microseconds.
 const SILENCE_US: u64 = 2_000_000;
 
+/// The UDP flow sends at least so many datagrams a second, or what was not lost proves little.
+const DATAGRAMS_PER_SECOND: u64 = 2_000;
+
 /// Everything that `--json` writes.
 #[derive(Debug, Serialize)]
 pub(super) struct Report {
@@ -182,6 +185,7 @@ fn checks(played: &Played, events: &[EventReport], verdict: &Verdict) -> Vec<Che
         checks.push(listed(&format!("{kind} after the first"), seen.collect()));
     }
     checks.push(lost_in_planned(&played.events, events));
+    checks.push(slow(&played.events, events));
     checks.push(found("packets in clear", &verdict.clear));
     checks.push(found("(key, IV) pairs or sequence numbers used twice", &verdict.repeated));
     checks.push(found("sequence numbers gone back across owners", &verdict.backwards));
@@ -209,6 +213,18 @@ fn lost_in_planned(planned: &[Event], events: &[EventReport]) -> Check {
         }
     }
     check
+}
+
+/// Events during which the UDP flow was slower than it has to be.
+fn slow(played: &[Event], events: &[EventReport]) -> Check {
+    let rates = played.iter().zip(events).filter_map(|(event, report)| {
+        let flow = report.flows.iter().find(|flow| flow.flow == "udp")?;
+        let length_us = event.window.to_us.saturating_sub(event.window.from_us).max(1);
+        let rate = flow.datagrams?.sent as u64 * 1_000_000 / length_us;
+        (rate < DATAGRAMS_PER_SECOND).then(|| format!("{}: {rate} a second", report.name))
+    });
+    let what = format!("events with fewer than {DATAGRAMS_PER_SECOND} UDP datagrams sent a second");
+    listed(&what, rates.collect())
 }
 
 /// TCP connections whose answers came from another node at the end of the event than before.
