@@ -6,7 +6,7 @@
 //!        [--workers N] [--mtu BYTES] [--inner ADDRESS@IF] [--proxy PREFIX] [--epoch N]
 //! ```
 //! `--protect` names what is behind the peer. Once it works it prints `ready`, then obeys lines on
-//! its standard input: `announce`, `withdraw`, `protect PREFIX`, `counters`, `stop`, `open`; at the
+//! its standard input: `announce`, `withdraw`, `protect PREFIX…`, `counters`, `stop`, `open`; at the
 //! end of the input it stops as if told so. `tunnel remove` takes away what a killed one left.
 #![allow(clippy::print_stdout, reason = "a program for people and tests")]
 
@@ -199,7 +199,9 @@ async fn obey(handle: Handle, vip: Vip) -> Result<(), Failure> {
     });
     while let Some(line) = lines.recv().await {
         if let Some(text) = line.strip_prefix("protect ") {
-            handle.protect(prefix(text.trim())?).await?;
+            let prefixes: Result<Vec<Prefix>, Failure> =
+                text.split_whitespace().map(prefix).collect();
+            handle.protect(&prefixes?).await?;
             println!("done");
             continue;
         }

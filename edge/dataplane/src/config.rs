@@ -1,5 +1,6 @@
 //! What a data plane is told at its start, already checked for form by whoever read it as text.
 
+use std::collections::BTreeSet;
 use std::fmt;
 use std::net::{IpAddr, SocketAddr};
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
@@ -72,18 +73,48 @@ impl fmt::Display for Prefix {
     }
 }
 
-/// Sorts the prefixes and drops those that another one covers.
-#[must_use]
-pub(crate) fn without_covered(mut prefixes: Vec<Prefix>) -> Vec<Prefix> {
-    prefixes.sort_by_key(|p| (p.length, p.address));
-    let mut kept: Vec<Prefix> = Vec::new();
-    for prefix in prefixes {
-        if !kept.iter().any(|k| k.covers(&prefix)) {
-            kept.push(prefix);
-        }
+/// Prefixes of which none covers another.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct PrefixSet(BTreeSet<Prefix>);
+
+impl PrefixSet {
+    /// Whether one prefix covers all of `prefix`.
+    pub(crate) fn covers(&self, prefix: &Prefix) -> bool {
+        let mut wider = (0..=prefix.length).filter_map(|n| Prefix::new(prefix.address, n));
+        wider.any(|wider| self.0.contains(&wider))
     }
-    kept.sort_unstable();
-    kept
+
+    /// Adds a prefix, and removes and returns those that it covers.
+    pub(crate) fn insert(&mut self, prefix: Prefix) -> Vec<Prefix> {
+        if self.covers(&prefix) {
+            return Vec::new();
+        }
+        let within = self.0.range(prefix..).take_while(|other| prefix.contains(other.address));
+        let within: Vec<Prefix> = within.copied().collect();
+        for other in &within {
+            self.0.remove(other);
+        }
+        self.0.insert(prefix);
+        within
+    }
+
+    pub(crate) fn iter(&self) -> impl Iterator<Item = &Prefix> {
+        self.0.iter()
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        self.0.len()
+    }
+}
+
+impl FromIterator<Prefix> for PrefixSet {
+    fn from_iter<T: IntoIterator<Item = Prefix>>(prefixes: T) -> PrefixSet {
+        let mut set = PrefixSet::default();
+        for prefix in prefixes {
+            set.insert(prefix);
+        }
+        set
+    }
 }
 
 /// The clock that all of a process shares: wall time at its start, counted on monotonically.
@@ -233,8 +264,9 @@ mod tests {
     #[test]
     fn covered_prefixes_are_dropped() {
         let all = ["10.77.1.0/24", "2001:db8::/64", "10.77.0.0/16", "10.78.0.0/24", "10.77.0.0/16"];
-        let kept = without_covered(all.iter().map(|t| prefix(t)).collect());
+        let kept: PrefixSet = all.iter().map(|t| prefix(t)).collect();
         let text: Vec<String> = kept.iter().map(Prefix::to_string).collect();
         assert_eq!(text, ["10.77.0.0/16", "10.78.0.0/24", "2001:db8::/64"]);
+        assert!(kept.covers(&prefix("10.77.9.9/32")) && !kept.covers(&prefix("10.0.0.0/8")));
     }
 }

@@ -30,6 +30,9 @@ pub enum DataPlaneError {
     /// `nft` refused the rules.
     #[error("nft refused the fence: {0}")]
     Fence(String),
+    /// What an SA protects cannot be added to the fence.
+    #[error("the fence cannot be extended: {0}")]
+    Unfenced(String),
     /// A value in the configuration that cannot be used.
     #[error("{0}")]
     Config(String),

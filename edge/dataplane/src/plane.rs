@@ -185,12 +185,15 @@ impl Handle {
         }
     }
 
-    /// Adds a prefix to what must go through a tunnel. It stays so until [`Handle::stop_open`].
+    /// Adds prefixes to what must go through a tunnel, before an SA for them is installed. They stay
+    /// so until [`Handle::stop_open`]: whoever talked to the peer through the tunnel may go on to when
+    /// its SAs have ended. Returns those that were not protected before.
     ///
     /// # Errors
-    /// What the kernel or `nft` refused.
-    pub async fn protect(&self, prefix: Prefix) -> Result<(), DataPlaneError> {
-        self.fence.lock().await.protect(prefix).await
+    /// What the kernel or `nft` refused; [`DataPlaneError::Unfenced`] for more than 65,536 prefixes
+    /// and for one of length 0, unless it is configured: it would cut the host off.
+    pub async fn protect(&self, prefixes: &[Prefix]) -> Result<Vec<Prefix>, DataPlaneError> {
+        self.fence.lock().await.protect(prefixes).await
     }
 
     /// Stops, and takes down everything but the fence.

@@ -1,6 +1,6 @@
 //! `[[vip.connection]]` and its children: who may connect, how, and to what.
 
-use super::address::{AddressRange, selector};
+use super::address::{AddressRange, Prefix, selector};
 use super::file::{self, OneOrMany};
 use super::mistake::Mistakes;
 use super::node::choice;
@@ -11,7 +11,7 @@ use std::path::Path;
 use std::time::Duration;
 use toml::Spanned;
 use vipsec_ike::{EspProposal, IkeProposal, Mode, Selector};
-use vipsec_wire::ike::Identity;
+use vipsec_wire::ike::{Identity, TrafficSelector};
 use vipsec_wire::secret::SecretBytes;
 
 /// Reads the file of a pre-shared key, or says what is wrong with it.
@@ -90,9 +90,11 @@ pub struct Pool {
     pub range: AddressRange,
 }
 
-/// Checks the connections of a VIP; pools that they write in place are added to `pools`.
+/// Checks the connections of a VIP, whose `protected` says what a remote side without bounds means;
+/// pools that they write in place are added to `pools`.
 pub(super) fn connections(
     raw: &[file::Connection],
+    protected: &[Prefix],
     pools: &mut Vec<Pool>,
     read_psk: ReadPsk<'_>,
     mistakes: &mut Mistakes,
@@ -101,11 +103,12 @@ pub(super) fn connections(
     for connection in raw {
         unique(&connection.head.name, "connection", &mut names, mistakes);
     }
-    raw.iter().filter_map(|raw| connection(raw, pools, read_psk, mistakes)).collect()
+    raw.iter().filter_map(|raw| connection(raw, protected, pools, read_psk, mistakes)).collect()
 }
 
 fn connection(
     raw: &file::Connection,
+    protected: &[Prefix],
     pools: &mut Vec<Pool>,
     read_psk: ReadPsk<'_>,
     mistakes: &mut Mistakes,
@@ -131,7 +134,7 @@ fn connection(
     let dns = mistakes.parse_each(&head.dns, ip_address);
     let pools = pool_names(head, pools, mistakes);
     let has_dynamic_peer = !pools.is_empty() || head.request_address;
-    let children = children(raw, has_dynamic_peer, mistakes);
+    let children = children(raw, has_dynamic_peer, protected, mistakes);
     Some(Connection {
         name: head.name.get_ref().clone(),
         local_id: local_id.flatten(),
@@ -241,7 +244,12 @@ fn allowed_pools(pools: &[Pool]) -> String {
     allowed.join(", ")
 }
 
-fn children(raw: &file::Connection, dynamic: bool, mistakes: &mut Mistakes) -> Vec<Child> {
+fn children(
+    raw: &file::Connection,
+    dynamic: bool,
+    protected: &[Prefix],
+    mistakes: &mut Mistakes,
+) -> Vec<Child> {
     if raw.children.is_empty() {
         mistakes.at(raw.span.clone(), "a connection without child carries nothing; it needs at least one `[[vip.connection.child]]`");
     }
@@ -256,14 +264,16 @@ fn children(raw: &file::Connection, dynamic: bool, mistakes: &mut Mistakes) -> V
             None => {}
         }
     }
-    let default_name = raw.head.name.get_ref();
-    raw.children.iter().map(|raw| child(raw, default_name, dynamic, mistakes)).collect()
+    let name = raw.head.name.get_ref();
+    let child = |raw| child(raw, name, dynamic, protected, mistakes);
+    raw.children.iter().map(child).collect()
 }
 
 fn child(
     section: &Spanned<file::Child>,
     default_name: &str,
     dynamic: bool,
+    protected: &[Prefix],
     mistakes: &mut Mistakes,
 ) -> Child {
     let raw = section.get_ref();
@@ -280,7 +290,7 @@ fn child(
             mistakes.at(list.span(), "no selector; allowed are prefixes, ranges and \"dynamic\"");
             Vec::new()
         }
-        Some(list) => mistakes.parse_each(list.get_ref(), selector),
+        Some(list) => remote_selectors(list.get_ref(), protected, mistakes),
         None => {
             if !dynamic && mode == Mode::Tunnel {
                 mistakes.at(section.span(), "`remote` is missing; without a pool it must be given, as prefixes or \"dynamic\"");
@@ -303,6 +313,44 @@ fn child(
         rekey_packets: limit(raw.rekey_packets.as_ref(), 1000, mistakes),
         replay_window: mistakes.number(raw.replay_window.as_ref(), 32..=8192, 1024),
     }
+}
+
+/// The peer's side. One without bounds is narrowed to what the VIP protects: the fence cannot be
+/// closed for all addresses without cutting this host off.
+fn remote_selectors(
+    list: &[file::Text],
+    protected: &[Prefix],
+    mistakes: &mut Mistakes,
+) -> Vec<Selector> {
+    let mut selectors = Vec::new();
+    for text in list {
+        match mistakes.parse(text, selector) {
+            Some(Selector::Fixed(all)) if is_everything(&all) => {
+                let is_ipv4 = all.first_address.is_ipv4();
+                let of_family = protected.iter().filter(|p| p.address().is_ipv4() == is_ipv4);
+                let before = selectors.len();
+                selectors.extend(of_family.map(|prefix| {
+                    let (first_address, last_address) = (prefix.address(), prefix.last());
+                    Selector::Fixed(TrafficSelector { first_address, last_address, ..all })
+                }));
+                if selectors.len() == before {
+                    let why = format!(
+                        "{:?} would close this host's way to everywhere; allowed are the peer's \
+                         prefixes here, or in `protected` of the VIP",
+                        text.get_ref()
+                    );
+                    mistakes.at(text.span(), why);
+                }
+            }
+            selector => selectors.extend(selector),
+        }
+    }
+    selectors
+}
+
+fn is_everything(selector: &TrafficSelector) -> bool {
+    let cover = Prefix::cover(selector.first_address, selector.last_address);
+    cover.iter().any(|prefix| prefix.length() == 0)
 }
 
 fn limit(value: Option<&file::Number>, least: u64, mistakes: &mut Mistakes) -> Option<u64> {

@@ -3,6 +3,7 @@
 use super::mistake::Mistake;
 use super::*;
 use std::time::Duration;
+use vipsec_ike::Selector;
 use vipsec_wire::ike::Identity;
 
 const EXAMPLE: &str = include_str!("../../examples/vipsec.toml");
@@ -188,6 +189,27 @@ fn every_kind_of_mistake_has_its_answer() {
         let found = after(from, to);
         assert!(found.iter().any(|m| m.text.contains(answer)), "{to:?}: {found:#?}");
         assert_eq!(found.len(), 1, "{to:?}: {found:#?}");
+    }
+}
+
+#[test]
+fn a_remote_side_without_bounds_is_what_the_vip_protects() {
+    let all = EXAMPLE.replace("remote = [\"10.8.0.0/16\"]", "remote = [\"0.0.0.0/0[tcp/443]\"]");
+    let config = parse(&all).expect("no mistakes");
+    let vip = &config.vips[0];
+    let Selector::Fixed(remote) = vip.connections[1].children[0].remote[0] else {
+        panic!("{vip:?}");
+    };
+    assert_eq!(remote.first_address.to_string(), "10.77.0.0");
+    assert_eq!(remote.last_address.to_string(), "10.77.0.255");
+    assert_eq!((remote.protocol, remote.first_port, remote.last_port), (6, 443, 443));
+    assert!(vip.protected.iter().all(|prefix| prefix.length() == 24), "{:?}", vip.protected);
+    for (from, to) in
+        [("protected = [\"10.77.0.0/24\"]", ""), ("\"0.0.0.0/0[tcp/443]\"", "\"::/0\"")]
+    {
+        let found = mistakes(&all.replace(from, to));
+        assert!(found[0].text.contains("would close this host's way to everywhere"), "{found:?}");
+        assert_eq!(found.len(), 1, "{found:?}");
     }
 }
 

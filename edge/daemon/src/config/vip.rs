@@ -123,12 +123,12 @@ fn vip(raw: &file::Vip, around: &Surroundings<'_>, mistakes: &mut Mistakes) -> O
     let (takeback, replay) = policies(head, mistakes);
     let inner = head.inner.as_ref().and_then(|inner| inner_vip(inner, mistakes));
     let mut pools = pools(&raw.pools, mistakes);
+    let explicit = mistakes.parse_each(&head.protected, |text| text.parse());
     let connections =
-        connection::connections(&raw.connections, &mut pools, around.read_psk, mistakes);
+        connection::connections(&raw.connections, &explicit, &mut pools, around.read_psk, mistakes);
     overlaps(raw, &pools, mistakes);
     let address = address?;
     let services = service::services(&raw.services, address, around.members, mistakes);
-    let explicit = mistakes.parse_each(&head.protected, |text| text.parse());
     let protected = protected(explicit, &pools, &connections);
     let interface = head.interface.as_ref().and_then(|text| mistakes.parse(text, interface));
     Some(Vip {
@@ -248,8 +248,8 @@ fn overlaps(raw: &file::Vip, pools: &[Pool], mistakes: &mut Mistakes) {
     }
 }
 
-/// The peers' prefixes: those given, the pools, and what the children name as the remote side.
-/// A selector for everything is left out: it names no peer, and closing it would cut the host off.
+/// The peers' prefixes: those given, the pools, and what the children name as the remote side. What
+/// is `dynamic` without a pool is known, and protected, when a peer is there.
 fn protected(explicit: Vec<Prefix>, pools: &[Pool], connections: &[Connection]) -> Vec<Prefix> {
     let ranges = pools.iter().map(|pool| (pool.range.first(), pool.range.last()));
     let children = connections.iter().flat_map(|connection| &connection.children);
@@ -259,8 +259,7 @@ fn protected(explicit: Vec<Prefix>, pools: &[Pool], connections: &[Connection]) 
             Selector::Dynamic => None,
         });
     let derived = ranges.chain(selectors).flat_map(|(first, last)| Prefix::cover(first, last));
-    let all: BTreeSet<Prefix> =
-        explicit.into_iter().chain(derived.filter(|prefix| prefix.length() != 0)).collect();
+    let all: BTreeSet<Prefix> = explicit.into_iter().chain(derived).collect();
     let covered = |prefix: &&Prefix| {
         !all.iter()
             .any(|other| other.length() < prefix.length() && other.contains(prefix.address()))

@@ -112,38 +112,38 @@ impl Daemon {
         let mut signals = Signals::new()?;
         self.node.handle_start(self.clock.now());
         self.node.handle_sockets(self.clock.now(), &sockets::established());
-        self.carry_out();
+        self.carry_out().await;
         notify(&[NotifyState::Ready]);
         tracing::info!(node = %self.node.name(), "running");
         let stop = loop {
             let due = self.node.poll_timeout();
             tokio::select! {
                 happening = self.inputs.next() => {
-                    if let Some(stop) = self.handle(happening) {
+                    if let Some(stop) = self.handle(happening).await {
                         break stop;
                     }
                 }
                 () = until(self.clock, due) => {}
                 () = signals.next() => break Stop { open: false },
             }
-            self.catch_up();
+            self.catch_up().await;
         };
         self.stop(stop).await
     }
 
     /// Handles timers that have come due meanwhile, however busy the loop is. What workers have
     /// reported by then goes first: a heartbeat that waits in the queue is no silence.
-    fn catch_up(&mut self) {
+    async fn catch_up(&mut self) {
         if !self.is_due() {
             return;
         }
         if let Ok(report) = self.inputs.reports.try_recv() {
-            self.handle_reports(self.clock.now(), report);
-            self.carry_out();
+            self.handle_reports(self.clock.now(), report).await;
+            self.carry_out().await;
         }
         if self.is_due() {
             self.node.handle_timeout(self.clock.now());
-            self.carry_out();
+            self.carry_out().await;
         }
     }
 
@@ -151,25 +151,25 @@ impl Daemon {
         self.node.poll_timeout().is_some_and(|due| due <= self.clock.now())
     }
 
-    fn handle(&mut self, happening: Happening) -> Option<Stop> {
+    async fn handle(&mut self, happening: Happening) -> Option<Stop> {
         let now = self.clock.now();
         match happening {
-            Happening::Report(report) => self.handle_reports(now, report),
+            Happening::Report(report) => self.handle_reports(now, report).await,
             Happening::Store(reply) => self.handle_store(now, reply),
             Happening::Link(event) => self.handle_link(now, event),
             Happening::Probe(probe, answered) => self.node.handle_probe(now, probe, answered),
-            Happening::Admin(request) => return self.handle_admin(now, request),
+            Happening::Admin(request) => return self.handle_admin(now, request).await,
         }
-        self.carry_out();
+        self.carry_out().await;
         None
     }
 
-    fn handle_reports(&mut self, now: Timestamp, first: WorkerReport) {
+    async fn handle_reports(&mut self, now: Timestamp, first: WorkerReport) {
         let mut next = Some(first);
         for _ in 0..BATCH {
             let Some(report) = next else { return };
             self.handle_report(now, report);
-            self.carry_out();
+            self.carry_out().await;
             next = self.inputs.reports.try_recv().ok();
         }
         if let Some(report) = next {
@@ -182,7 +182,7 @@ impl Daemon {
         self.node.handle_report(now, worker, report);
     }
 
-    fn handle_admin(&mut self, now: Timestamp, request: Request) -> Option<Stop> {
+    async fn handle_admin(&mut self, now: Timestamp, request: Request) -> Option<Stop> {
         let Request { command, reply } = request;
         if let admin::Command::Stop { open } = command {
             let _ = reply.send(Ok(serde_json::json!({ "text": "stopping" })));
@@ -197,11 +197,11 @@ impl Daemon {
                     let _ = reply.send(Err(admin::Failure::Refused(full)));
                 }
             }
-            self.carry_out();
+            self.carry_out().await;
             return None;
         }
         let answer = self.execute(now, command);
-        self.carry_out();
+        self.carry_out().await;
         let _ = reply.send(answer);
         None
     }
@@ -212,22 +212,27 @@ impl Daemon {
         notify(&[NotifyState::Stopping]);
         tracing::info!(open = stop.open, "stopping");
         self.node.handle_stop(self.clock.now());
-        self.carry_out();
+        self.carry_out().await;
         let began = Instant::now();
         while !self.is_done() && began.elapsed() < STOP_MAX {
             tokio::select! {
                 happening = self.inputs.next() => {
-                    let _ = self.handle(happening);
+                    let _ = self.handle(happening).await;
                 }
                 () = sleep(Duration::from_millis(10)) => {}
             }
-            self.catch_up();
+            self.catch_up().await;
         }
-        let Daemon { plane, store, mut inputs, api, .. } = self;
+        let Daemon { plane, store, state, mut inputs, api, .. } = self;
         if let Some(links) = inputs.links.take() {
             links.shut_down().await;
         }
         let taken_down = if stop.open { plane.stop_open().await } else { plane.stop().await };
+        if stop.open
+            && let Err(error) = state.forget_protected()
+        {
+            tracing::error!(%error, "the next start closes the fence again");
+        }
         if let (Some(store), Some(replies)) = (store, inputs.store.take()) {
             store.stop(replies);
         }

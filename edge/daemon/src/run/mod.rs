@@ -3,6 +3,7 @@
 
 mod commands;
 mod daemon;
+mod fencing;
 mod log;
 mod metrics;
 mod outputs;
@@ -47,6 +48,18 @@ pub enum RunError {
         /// Why.
         #[source]
         source: io::Error,
+    },
+    /// The list of what was protected at run time holds something else.
+    #[error(
+        "{}: line {line} is no prefix; the file says what stays closed across a restart of this \
+         machine. Correct the line, or remove it if its peer may be reached in clear",
+        path.display()
+    )]
+    Protected {
+        /// The file.
+        path: PathBuf,
+        /// The line, from 1.
+        line: usize,
     },
     /// The floor file holds something else.
     #[error(

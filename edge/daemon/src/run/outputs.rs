@@ -12,9 +12,14 @@ use vipsec_wire::time::Timestamp;
 
 impl Daemon {
     /// Does all that the node wants done by now.
-    pub(super) fn carry_out(&mut self) {
-        while let Some(output) = self.node.poll_output() {
-            self.carry_out_one(output);
+    pub(super) async fn carry_out(&mut self) {
+        while let Some(first) = self.node.poll_output() {
+            let mut outputs = vec![first];
+            outputs.extend(std::iter::from_fn(|| self.node.poll_output()));
+            self.fence(&mut outputs).await;
+            for output in outputs {
+                self.carry_out_one(output);
+            }
         }
     }
 
@@ -147,6 +152,7 @@ fn is_trouble(kind: &str) -> bool {
         "store-down"
             | "bad-record"
             | "unprotected"
+            | "not-installed"
             | "bad-message"
             | "refused"
             | "conflict"

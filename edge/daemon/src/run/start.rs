@@ -37,7 +37,8 @@ pub(super) async fn start(config: Config) -> Result<Daemon, RunError> {
     let begin = core::Start { incarnation, recent_starts, floors: state.floors().clone() };
     let node = Node::new(core::node(&config, &begin, store_key), Box::new(OsRandom::default()));
     let events = Arc::new(EventLog::default());
-    let plane_config = core::data_plane(&config, clock);
+    let mut plane_config = core::data_plane(&config, clock);
+    plane_config.protected.extend(state.protected());
     let mark = plane_config.mark;
     let links = links(&config, incarnation, mark, identity.as_ref())?;
     let (sender, admin) = mpsc::channel(64);

@@ -1,12 +1,15 @@
 //! The directory of what a node must remember across its processes: the floors, by which it knows a
-//! store that was rolled back, and when it has started lately.
+//! store that was rolled back, what it has protected beyond its configuration, and when it has
+//! started lately.
 
 use super::RunError;
+use crate::config::address;
 use std::collections::BTreeMap;
 use std::fs::{self, File, TryLockError};
 use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
+use vipsec_dataplane::Prefix;
 use vipsec_wire::id::{Epoch, Vip};
 use vipsec_wire::time::Timestamp;
 
@@ -22,6 +25,7 @@ const PREDECESSOR: Duration = Duration::from_secs(2);
 pub(super) struct StateDir {
     path: PathBuf,
     floors: BTreeMap<Vip, Epoch>,
+    protected: Vec<Prefix>,
     _lock: File,
 }
 
@@ -33,7 +37,33 @@ impl StateDir {
         let lock = File::create(path.join("lock")).map_err(failed("cannot be written"))?;
         take(&lock).map_err(failed("another vipsec uses this directory"))?;
         let floors = read_floors(&path.join("floors"))?;
-        Ok(StateDir { path: path.to_owned(), floors, _lock: lock })
+        let protected = read_protected(&path.join("protected"))?;
+        Ok(StateDir { path: path.to_owned(), floors, protected, _lock: lock })
+    }
+
+    /// What earlier processes have protected beyond the configuration.
+    pub(super) fn protected(&self) -> &[Prefix] {
+        &self.protected
+    }
+
+    /// Adds to what stays protected, and has it on disk when it returns.
+    pub(super) fn note_protected(&self, prefixes: &[Prefix]) -> io::Result<()> {
+        if prefixes.is_empty() {
+            return Ok(());
+        }
+        let path = self.path.join("protected");
+        let mut file = File::options().append(true).create(true).open(path)?;
+        let lines = prefixes.iter().map(|prefix| format!("{prefix}\n"));
+        file.write_all(lines.collect::<String>().as_bytes())?;
+        file.sync_all()
+    }
+
+    /// Forgets what was protected beyond the configuration.
+    pub(super) fn forget_protected(&self) -> io::Result<()> {
+        match fs::remove_file(self.path.join("protected")) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+            _ => Ok(()),
+        }
     }
 
     /// Highest epochs that this node has known.
@@ -88,15 +118,33 @@ fn take(lock: &File) -> io::Result<()> {
     }
 }
 
-fn read_floors(path: &Path) -> Result<BTreeMap<Vip, Epoch>, RunError> {
-    let text = match fs::read_to_string(path) {
-        Ok(text) => text,
-        Err(error) if error.kind() == io::ErrorKind::NotFound => String::new(),
-        Err(source) => {
-            let path = path.to_owned();
-            return Err(RunError::State { path, what: "cannot be read", source });
-        }
+/// A file of the directory; one that is not there is empty.
+fn read(path: &Path) -> Result<String, RunError> {
+    match fs::read_to_string(path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(String::new()),
+        read => read.map_err(|source| RunError::State {
+            path: path.to_owned(),
+            what: "cannot be read",
+            source,
+        }),
+    }
+}
+
+/// What a power cut has left of a last line is none: its SA was not installed yet.
+fn read_protected(path: &Path) -> Result<Vec<Prefix>, RunError> {
+    let text = read(path)?;
+    let whole = text.rfind('\n').map_or("", |end| &text[..end]);
+    let prefix = |(number, line): (usize, &str)| {
+        let prefix: Option<address::Prefix> = line.parse().ok();
+        prefix
+            .and_then(|prefix| Prefix::new(prefix.address(), prefix.length()))
+            .ok_or_else(|| RunError::Protected { path: path.to_owned(), line: number })
     };
+    (1..).zip(whole.lines()).map(prefix).collect()
+}
+
+fn read_floors(path: &Path) -> Result<BTreeMap<Vip, Epoch>, RunError> {
+    let text = read(path)?;
     let read = |line: &str| {
         let (vip, epoch) = line.split_once(' ')?;
         Some((Vip(vip.parse().ok()?), Epoch(epoch.parse().ok()?)))
@@ -139,6 +187,27 @@ mod tests {
         let state = StateDir::open(&path).expect("opened");
         let floors: Vec<_> = state.floors().iter().map(|(vip, epoch)| (*vip, epoch.0)).collect();
         assert_eq!(floors, [(vip("192.0.2.10"), 7), (vip("2001:db8::1"), 2)]);
+    }
+
+    #[test]
+    fn what_was_protected_stays_so_until_it_is_forgotten() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let prefix = |text: &str| Prefix::host(text.parse().expect("an address"));
+        let state = StateDir::open(dir.path()).expect("opened");
+        state.note_protected(&[prefix("192.0.2.1")]).expect("written");
+        state.note_protected(&[prefix("2001:db8::7")]).expect("written");
+        drop(state);
+        let file = dir.path().join("protected");
+        let text = fs::read_to_string(&file).expect("there");
+        fs::write(&file, text.clone() + "198.51.10").expect("a power cut");
+        let state = StateDir::open(dir.path()).expect("opened");
+        assert_eq!(state.protected(), [prefix("192.0.2.1"), prefix("2001:db8::7")]);
+        state.forget_protected().expect("removed");
+        drop(state);
+        assert!(StateDir::open(dir.path()).expect("opened").protected().is_empty());
+        fs::write(&file, text + "anything\n").expect("written");
+        let why = StateDir::open(dir.path()).expect_err("unreadable").to_string();
+        assert!(why.contains("protected: line 3 is no prefix"), "{why}");
     }
 
     #[test]

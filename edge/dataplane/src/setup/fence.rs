@@ -9,16 +9,20 @@ use tokio::process::Command;
 
 use super::netlink::Netlink;
 use super::policy::Way;
-use super::ruleset::{Ruleset, table_name};
+use super::ruleset::{Ruleset, additions, table_name};
 use super::sysctl;
-use crate::config::{Config, Prefix, without_covered};
+use crate::config::{Config, Prefix, PrefixSet};
 use crate::error::DataPlaneError;
+
+/// Most prefixes that a fence holds. They stay until it is removed, and peers that are protected at
+/// the address from which they come may come from ever new ones.
+const PREFIXES_MAX: usize = 65_536;
 
 /// The fence of one data plane. Dropping it leaves it standing.
 pub(crate) struct Fence {
     netlink: Netlink,
     config: Config,
-    protected: Vec<Prefix>,
+    protected: PrefixSet,
     tun: Option<u32>,
 }
 
@@ -27,17 +31,15 @@ impl Fence {
     /// a fence only ever grows until it is removed.
     pub(crate) async fn build(netlink: Netlink, config: &Config) -> Result<Fence, DataPlaneError> {
         let left = netlink.blackholes().await?;
-        let mut protected = config.protected.clone();
-        for (prefix, ..) in &left {
-            if !config.protected.iter().any(|p| p.covers(prefix)) {
-                tracing::warn!(%prefix, "protected by an earlier run, stays so until stop --open");
-            }
-            protected.push(*prefix);
+        let configured: PrefixSet = config.protected.iter().copied().collect();
+        for (prefix, ..) in left.iter().filter(|(prefix, ..)| !configured.covers(prefix)) {
+            tracing::warn!(%prefix, "protected by an earlier run, stays so until stop --open");
         }
-        let protected = without_covered(protected);
+        let earlier = left.iter().map(|(prefix, ..)| *prefix);
+        let protected: PrefixSet = configured.iter().copied().chain(earlier).collect();
         let fence = Fence { netlink, config: config.clone(), protected, tun: None };
-        fence.load().await?;
-        for prefix in &fence.protected {
+        nft(&Ruleset::new(&fence.config, &fence.protected).script()).await?;
+        for prefix in fence.protected.iter() {
             fence.netlink.add_route(prefix, Way::Blackhole, config.table).await?;
         }
         for v4 in families() {
@@ -52,28 +54,46 @@ impl Fence {
     /// Leads all protected prefixes into the TUN with this interface index, which must be up.
     pub(crate) async fn open_gate(&mut self, tun: u32) -> Result<(), DataPlaneError> {
         self.tun = Some(tun);
-        for prefix in &self.protected {
+        for prefix in self.protected.iter() {
             self.netlink.add_route(prefix, Way::Tunnel(tun), self.config.table).await?;
         }
         Ok(())
     }
 
-    /// Adds a prefix. Filter and blackhole come before the way into the TUN.
-    pub(crate) async fn protect(&mut self, prefix: Prefix) -> Result<(), DataPlaneError> {
-        if self.protected.iter().any(|p| p.covers(&prefix)) {
-            return Ok(());
+    /// Adds prefixes; returns those that no other covered before. Filter and blackhole come before
+    /// the way into the TUN.
+    pub(crate) async fn protect(
+        &mut self,
+        prefixes: &[Prefix],
+    ) -> Result<Vec<Prefix>, DataPlaneError> {
+        let news = prefixes.iter().filter(|prefix| !self.protected.covers(prefix));
+        let news: PrefixSet = news.copied().collect();
+        let news: Vec<Prefix> = news.iter().copied().collect();
+        if news.is_empty() {
+            return Ok(news);
         }
-        self.protected.push(prefix);
-        self.load().await?;
-        self.netlink.add_route(&prefix, Way::Blackhole, self.config.table).await?;
-        match self.tun {
-            Some(tun) => self.netlink.add_route(&prefix, Way::Tunnel(tun), self.config.table).await,
-            None => Ok(()),
+        if let Some(all) = news.iter().find(|prefix| prefix.length() == 0) {
+            return Err(DataPlaneError::Unfenced(format!("{all} is not among what is configured")));
         }
-    }
-
-    async fn load(&self) -> Result<(), DataPlaneError> {
-        nft(&Ruleset::new(&self.config, &self.protected).script()).await
+        if self.protected.len() + news.len() > PREFIXES_MAX {
+            return Err(DataPlaneError::Unfenced(format!("it holds {PREFIXES_MAX} prefixes")));
+        }
+        let mut wider = self.protected.clone();
+        let covered: Vec<Prefix> = news.iter().flat_map(|prefix| wider.insert(*prefix)).collect();
+        if covered.is_empty() {
+            nft(&additions(&self.config.instance, &news)).await?;
+        } else {
+            // A set takes no interval that overlaps one of its own.
+            nft(&Ruleset::new(&self.config, &wider).script()).await?;
+        }
+        for prefix in &news {
+            self.netlink.add_route(prefix, Way::Blackhole, self.config.table).await?;
+            if let Some(tun) = self.tun {
+                self.netlink.add_route(prefix, Way::Tunnel(tun), self.config.table).await?;
+            }
+        }
+        self.protected = wider;
+        Ok(news)
     }
 
     /// Takes the fence of an instance away, whether this or an earlier process built it.

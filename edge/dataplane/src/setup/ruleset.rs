@@ -12,7 +12,7 @@
 use std::fmt::Write;
 use std::net::IpAddr;
 
-use crate::config::{Config, Prefix, without_covered};
+use crate::config::{Config, Prefix, PrefixSet};
 
 /// Name of the packet filter table of an instance.
 pub(super) fn table_name(instance: &str) -> String {
@@ -27,19 +27,19 @@ pub(super) struct Ruleset {
     pub(super) mark: u32,
     pub(super) vips: Vec<IpAddr>,
     pub(super) own: Vec<IpAddr>,
-    pub(super) protected: Vec<Prefix>,
+    pub(super) protected: PrefixSet,
 }
 
 impl Ruleset {
     /// The rules that a configuration asks for, with these protected prefixes.
-    pub(super) fn new(config: &Config, protected: &[Prefix]) -> Ruleset {
+    pub(super) fn new(config: &Config, protected: &PrefixSet) -> Ruleset {
         Ruleset {
             instance: config.instance.clone(),
             tun: config.tun.name.clone(),
             mark: config.mark,
             vips: config.vips.iter().map(|v| v.vip.0).collect(),
             own: config.own_addresses(),
-            protected: without_covered(protected.to_vec()),
+            protected: protected.clone(),
         }
     }
 
@@ -137,6 +137,20 @@ impl Ruleset {
     }
 }
 
+/// A script that adds prefixes to those that the table of an instance protects.
+pub(super) fn additions(instance: &str, prefixes: &[Prefix]) -> String {
+    let table = table_name(instance);
+    let mut text = String::new();
+    for (set, v4) in [("protected4", true), ("protected6", false)] {
+        let family = prefixes.iter().filter(|prefix| prefix.address().is_ipv4() == v4);
+        let elements: Vec<String> = family.flat_map(elements).collect();
+        if !elements.is_empty() {
+            let _ = writeln!(text, "add element inet {table} {set} {{ {} }}", elements.join(", "));
+        }
+    }
+    text
+}
+
 /// `nft` takes no prefix of length zero in a set: it becomes two halves.
 fn elements(prefix: &Prefix) -> Vec<String> {
     match (prefix.length(), prefix.address().is_ipv4()) {
@@ -172,7 +186,7 @@ mod tests {
                 "192.0.2.10".parse().expect("address"),
                 "2001:db8::10".parse().expect("address"),
             ],
-            protected: protected.to_vec(),
+            protected: protected.iter().copied().collect(),
         }
     }
 

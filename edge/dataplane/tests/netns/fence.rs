@@ -121,7 +121,9 @@ fn a_dead_node_is_silent_v6() {
 fn a_fence_only_grows_until_it_is_opened() {
     let lab = Lab::new(Family::V4);
     let mut x = lab.tunnel(0, &[]);
-    x.tell("protect 10.98.0.0/16");
+    x.tell("protect 10.98.3.0/24 10.98.4.4/32");
+    x.tell("protect 10.98.0.0/16 10.98.3.3/32");
+    x.tell("protect fd98::9/128");
     x.kill();
     let own = lab.end(0);
     let words = ["--vip", own.vip, "--interface", "out", "--peer", "192.0.2.2"];
