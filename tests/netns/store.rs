@@ -245,21 +245,40 @@ fn corrupt_one_record(lab: &Lab) -> Result<()> {
 
 #[test]
 fn a_store_that_was_rolled_back_is_refused_until_somebody_accepts_it() {
-    in_lab(roll_back);
+    in_lab(|lab| {
+        roll_back(lab, |gateway| {
+            gateway.kill()?;
+            gateway.start_again()?;
+            gateway.wait_for_role("owner")?;
+            gateway.ping(HOST)?;
+            gateway.kill()
+        })
+    });
 }
 
-fn roll_back(lab: &Lab) -> Result<()> {
+#[test]
+fn a_copy_of_the_night_is_refused_although_the_epoch_is_the_same() {
+    in_lab(|lab| {
+        roll_back(lab, |gateway| {
+            gateway.swan.initiate("extra")?;
+            gateway.ping(SERVICE)?;
+            gateway.node.cli("stop").map(|_| ())
+        })
+    });
+}
+
+/// A copy of the store is made while the gateway runs, and put back after `meanwhile`.
+fn roll_back(lab: &Lab, meanwhile: impl Fn(&mut Gateway) -> Result<()>) -> Result<()> {
     let mut gateway = Gateway::start(lab, lab.directory().join("store.db"))?;
     let capture = Capture::start(lab, &gateway.site.switch, "outside")?;
     gateway.ping(HOST)?;
-    gateway.kill()?;
     let copy = lab.directory().join("store.copy");
-    gateway.open_store()?.execute_batch("PRAGMA wal_checkpoint(TRUNCATE)")?;
+    let store = gateway.open_store()?;
+    store.execute_batch("PRAGMA wal_checkpoint(TRUNCATE)")?;
+    store.execute_batch("BEGIN IMMEDIATE")?;
     fs::copy(&gateway.file, &copy)?;
-    gateway.start_again()?;
-    gateway.wait_for_role("owner")?;
-    gateway.ping(HOST)?;
-    gateway.kill()?;
+    drop(store);
+    meanwhile(&mut gateway)?;
     for companion in ["-wal", "-shm"] {
         let file = gateway.file.with_extension(format!("db{companion}"));
         ensure!(!file.exists() || fs::remove_file(&file).is_ok(), "cannot remove {file:?}");

@@ -52,7 +52,9 @@ impl VipState {
             _ if self.given_up => Life::None,
             // The record says that an earlier process of this node owned. Does our own floor say so,
             // too? If not, it or the store is not what it was: hear the others' floors first.
-            Presence::Own if unheard && self.config.floor < self.floor => Life::MayLive(settled),
+            Presence::Own if unheard && self.config.floor.epoch < self.floor => {
+                Life::MayLive(settled)
+            }
             Presence::Own => Life::None,
             Presence::Alive | Presence::Suspected => Life::Lives,
             Presence::Unknown => Life::MayLive(settled),
@@ -68,8 +70,8 @@ impl VipState {
             read,
             maxima,
             unreadable: self.unreadable,
-            floor: self.floor,
-            witness: &self.witness,
+            floor: self.mark(),
+            witness: [&self.witness, &self.progress.witness],
             read_at_floor: self.read_at_floor,
             accepted: self.accepted,
         };

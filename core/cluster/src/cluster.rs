@@ -146,7 +146,7 @@ impl Cluster {
 
     /// All other records of the VIP have been read and opened, up to a revision.
     pub fn handle_records(&mut self, now: Timestamp, vip: Vip, maxima: RecordMaxima) {
-        self.with_vip(now, vip, |vip, _| vip.maxima = Some(maxima));
+        self.with_vip(now, vip, |vip, _| vip.handle_records(maxima));
         self.conclude(now);
     }
 

@@ -2,9 +2,10 @@
 //!
 //! Whoever builds a [`Config`] has checked it: names are unique, candidates are members.
 
+use crate::floor::Floor;
 use core::net::SocketAddr;
 use core::time::Duration;
-use vipsec_wire::id::{Epoch, NodeName, Vip};
+use vipsec_wire::id::{NodeName, Vip};
 
 /// Everything that the state machine must know at its start.
 #[derive(Debug, Clone)]
@@ -58,8 +59,8 @@ pub struct VipConfig {
     pub candidates: Vec<Candidate>,
     /// Whether a higher rank that comes back takes over again by itself.
     pub takeback: TakeBack,
-    /// The highest epoch of this VIP that the node's own floor file names; 0 without one.
-    pub floor: Epoch,
+    /// What the node's own floor file says of this VIP; the lowest without one.
+    pub floor: Floor,
 }
 
 /// A node that may own a VIP.

@@ -1,5 +1,6 @@
 //! What people and logs are told, and why a claim is refused or a transfer called off.
 
+use crate::store::Revision;
 use core::fmt;
 use core::time::Duration;
 use vipsec_wire::cluster::ownership::Declined;
@@ -162,6 +163,24 @@ pub enum Refusal {
         found: Epoch,
         /// The epoch that was seen.
         floor: Epoch,
+        /// By whom.
+        by: Witness,
+    },
+    /// The store was at a later revision of the same epoch.
+    #[error(
+        "the store is at revision {found} of epoch {epoch} of {vip}, but {by} has seen revision \
+         {seen}: it was rolled back to an older state, which lacks SAs and holds some that have \
+         ended. Bring the newer store back, or drop its SAs with `vipsec accept-rollback {vip}`"
+    )]
+    WentBack {
+        /// The VIP.
+        vip: Vip,
+        /// The epoch in the store.
+        epoch: Epoch,
+        /// The store's revision.
+        found: Revision,
+        /// The revision that was seen.
+        seen: Revision,
         /// By whom.
         by: Witness,
     },

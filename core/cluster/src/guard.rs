@@ -6,6 +6,7 @@
 //! the keys in the records.
 
 use crate::event::{Refusal, Witness};
+use crate::floor::Floor;
 use crate::input::{EpochRead, RecordMaxima};
 use crate::store::Revision;
 use vipsec_wire::id::{Epoch, Vip};
@@ -18,11 +19,11 @@ pub(crate) struct Evidence<'a> {
     pub(crate) maxima: &'a RecordMaxima,
     /// The revision of an epoch record that is there but cannot be opened.
     pub(crate) unreadable: Option<Revision>,
-    /// The highest epoch that was ever seen committed, and by whom.
-    pub(crate) floor: Epoch,
-    pub(crate) witness: &'a Witness,
+    /// The highest epoch that was ever seen committed, with the highest revision, and by whom either.
+    pub(crate) floor: Floor,
+    pub(crate) witness: [&'a Witness; 2],
     /// The floor that was known when the last fresh read was begun.
-    pub(crate) read_at_floor: Epoch,
+    pub(crate) read_at_floor: Floor,
     /// Somebody accepts that all SAs are lost.
     pub(crate) accepted: bool,
 }
@@ -53,11 +54,11 @@ impl Evidence<'_> {
     pub(crate) fn judge(&self) -> Verdict {
         let (vip, record) = (self.vip, self.read.record.as_ref());
         let found = record.map_or(Epoch(0), |(record, _)| record.epoch);
-        let highest = found.max(self.floor).max(self.maxima.written).max(self.maxima.born);
+        let highest = found.max(self.floor.epoch).max(self.maxima.written).max(self.maxima.born);
         let Some(epoch) = highest.next() else {
             return Verdict::Refused(Refusal::Exhausted { vip });
         };
-        let emptied = record.is_none() && self.unreadable.is_none() && self.floor > Epoch(0);
+        let emptied = record.is_none() && self.unreadable.is_none() && self.floor.epoch > Epoch(0);
         let expect = record.map(|(_, revision)| *revision).or(self.unreadable);
         let objection = self.objection(found);
         let discard = self.accepted && objection.is_some();
@@ -79,9 +80,14 @@ impl Evidence<'_> {
             let records = self.maxima.records;
             return (records > 0).then_some(Refusal::EpochRecordMissing { vip, records });
         }
-        if found < self.floor {
-            let (floor, by) = (self.floor, self.witness.clone());
-            return Some(Refusal::RolledBack { vip, found, floor, by });
+        let Floor { epoch: floor, revision: seen } = self.floor;
+        let [of_epoch, of_revision] = self.witness;
+        if found < floor {
+            return Some(Refusal::RolledBack { vip, found, floor, by: of_epoch.clone() });
+        }
+        if self.went_back(found) {
+            let (epoch, found, by) = (found, self.reached(), of_revision.clone());
+            return Some(Refusal::WentBack { vip, epoch, found, seen, by });
         }
         let born = self.maxima.born;
         (found < born).then_some(Refusal::BornLater { vip, found, born })
@@ -89,9 +95,20 @@ impl Evidence<'_> {
 
     /// Whether the store may have gone on since it was read.
     fn is_stale(&self, found: Epoch) -> bool {
-        let before_floor = found < self.floor && self.read_at_floor < self.floor;
+        let below = found < self.floor.epoch || self.went_back(found);
+        let before_floor = below && self.read_at_floor < self.floor;
         let before_records = self.read.as_of < self.maxima.followed;
         before_floor || before_records
+    }
+
+    /// Whether the store was further within the epoch that it is in.
+    fn went_back(&self, found: Epoch) -> bool {
+        found == self.floor.epoch && self.reached() < self.floor.revision
+    }
+
+    /// Up to where this node knows the store.
+    fn reached(&self) -> Revision {
+        self.read.as_of.max(self.maxima.followed)
     }
 }
 
@@ -131,7 +148,9 @@ mod tests {
         read_at_floor: u64,
         accepted: bool,
     ) -> Verdict {
-        let (floor, read_at_floor, witness) = (Epoch(floor), Epoch(read_at_floor), &Witness::Own);
+        let floor_of = |epoch| Floor { epoch: Epoch(epoch), revision: Revision(90) };
+        let (floor, read_at_floor) = (floor_of(floor), floor_of(read_at_floor));
+        let witness = [&Witness::Own; 2];
         let unreadable = None;
         Evidence { vip: vip(), read, unreadable, maxima, floor, witness, read_at_floor, accepted }
             .judge()
@@ -166,6 +185,30 @@ mod tests {
         assert_eq!(judge(Some(4), maxima(9, 4, 3), 5), refusal);
         let before = judge_with(&read(Some(4)), &maxima(9, 4, 3), 5, 4, false);
         assert_eq!(before, Verdict::Stale);
+    }
+
+    #[test]
+    fn a_store_that_went_back_within_an_epoch_is_refused_once_it_was_read_again() {
+        let (read, maxima) = (read(Some(4)), maxima(9, 4, 3));
+        let at = |epoch, revision| Floor { epoch: Epoch(epoch), revision: Revision(revision) };
+        let judge = |floor, read_at_floor| {
+            let (read, maxima, witness) = (&read, &maxima, [&Witness::Own; 2]);
+            let (vip, unreadable, accepted) = (vip(), None, false);
+            let evidence =
+                Evidence { vip, read, unreadable, maxima, floor, witness, read_at_floor, accepted };
+            evidence.judge()
+        };
+        let refusal = Refusal::WentBack {
+            vip: vip(),
+            epoch: Epoch(4),
+            found: Revision(90),
+            seen: Revision(91),
+            by: Witness::Own,
+        };
+        assert_eq!(judge(at(4, 91), at(4, 91)), Verdict::Refused(refusal));
+        assert_eq!(judge(at(4, 91), at(4, 90)), Verdict::Stale);
+        assert_eq!(judge(at(4, 90), at(4, 90)), claim(5, Some(70)));
+        assert_eq!(judge(at(3, 91), at(3, 91)), claim(5, Some(70)), "a new store counts anew");
     }
 
     #[test]

@@ -2,6 +2,7 @@
 
 use crate::EpochRecord;
 use crate::event::Event;
+use crate::floor::Floor;
 use crate::store::Revision;
 use vipsec_wire::cluster::ownership::{Heartbeat, Message};
 use vipsec_wire::id::{Epoch, NodeName, Vip};
@@ -87,12 +88,13 @@ pub enum Output {
         /// The VIP.
         vip: Vip,
     },
-    /// Write the epoch to the node's own floor file.
+    /// Write the floor to the node's own floor file: when its epoch rises, at most once a minute
+    /// when its revision does, and when the VIP is released.
     RecordFloor {
         /// The VIP.
         vip: Vip,
-        /// The epoch; only ever higher than the one before.
-        epoch: Epoch,
+        /// Only ever later than the one before.
+        floor: Floor,
     },
     /// Send this heartbeat at once and then every interval, until the next one is set.
     SetHeartbeat(Heartbeat),

@@ -2,6 +2,7 @@
 
 use crate::error::Error;
 use crate::input::TransferAccepted;
+use crate::output::Output;
 use crate::view::{VipRole, VipView};
 use crate::vip::{Role, Scene, VipState};
 use vipsec_wire::cluster::ownership::{Body, Standing, VipStanding};
@@ -62,6 +63,17 @@ impl VipState {
             self.tell_owning(scene);
         }
         self.consider(scene);
+        self.progress.ripen(scene.now);
+        if self.progress.file_at().is_some_and(|at| at <= scene.now) {
+            self.record_floor(scene);
+        }
+    }
+
+    /// Notes how far the store has come, if that is news.
+    pub(crate) fn record_floor(&mut self, scene: &mut Scene<'_>) {
+        if self.progress.file(scene.now).is_some() {
+            scene.out.push_back(Output::RecordFloor { vip: self.vip(), floor: self.mark() });
+        }
     }
 
     pub(crate) fn poll_timeout(&self, scene: &Scene<'_>) -> Option<Timestamp> {
@@ -73,6 +85,7 @@ impl VipState {
             self.tell.poll_timeout(scene),
             self.takeback_at.filter(|_| self.ownership().is_none()),
             again.filter(|_| scene.store_up),
+            self.progress.file_at(),
         ];
         timers.into_iter().flatten().min()
     }
@@ -84,6 +97,7 @@ impl VipState {
             vip: self.vip(),
             epoch: self.floor,
             owner: self.owner.clone().filter(|_| !left),
+            revision: self.progress.told().0,
             standing: self.standing(scene),
         }
     }

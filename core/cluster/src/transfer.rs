@@ -356,6 +356,7 @@ impl VipState {
             self.follow(scene);
             self.announce_release(scene);
         }
+        self.record_floor(scene);
     }
 
     pub(crate) fn announce_release(&mut self, scene: &mut Scene<'_>) {

@@ -8,6 +8,7 @@ use crate::claim::Claim;
 use crate::config::{Config, VipConfig};
 use crate::damping::History;
 use crate::event::{Event, Refusal, Witness};
+use crate::floor::{Floor, Progress};
 use crate::input::{EpochRead, RecordMaxima};
 use crate::member::Peer;
 use crate::output::{How, Output};
@@ -82,7 +83,7 @@ pub(crate) struct Ownership {
 /// A read that was asked for.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Asked {
-    pub(crate) at_floor: Epoch,
+    pub(crate) at_floor: Floor,
     pub(crate) at: Timestamp,
 }
 
@@ -93,6 +94,8 @@ pub(crate) struct VipState {
     /// The highest epoch that was ever seen committed.
     pub(crate) floor: Epoch,
     pub(crate) witness: Witness,
+    /// How far the store has come in that epoch.
+    pub(crate) progress: Progress,
     /// The owner of that epoch, and its process, where known.
     pub(crate) owner: Option<NodeName>,
     pub(crate) owner_process: Option<u64>,
@@ -105,7 +108,7 @@ pub(crate) struct VipState {
     pub(crate) unreadable: Option<Revision>,
     pub(crate) asked: Option<Asked>,
     /// The floor that was known when the last fresh read was begun.
-    pub(crate) read_at_floor: Epoch,
+    pub(crate) read_at_floor: Floor,
     pub(crate) maxima: Option<RecordMaxima>,
     pub(crate) refusal: Option<Refusal>,
     pub(crate) accepted: bool,
@@ -130,8 +133,9 @@ impl VipState {
     pub(crate) fn new(config: VipConfig) -> VipState {
         VipState {
             role: Role::Follower,
-            floor: config.floor,
+            floor: config.floor.epoch,
             witness: Witness::Own,
+            progress: Progress::new(config.floor.revision),
             owner: None,
             owner_process: None,
             given_up: false,
@@ -163,6 +167,11 @@ impl VipState {
 
     pub(crate) fn vip(&self) -> Vip {
         self.config.vip
+    }
+
+    /// The floor with its revision.
+    pub(crate) fn mark(&self) -> Floor {
+        Floor { epoch: self.floor, revision: self.progress.revision }
     }
 
     pub(crate) fn is_candidate(&self, node: &NodeName) -> bool {
@@ -234,7 +243,8 @@ impl VipState {
         }
         self.depose(scene, epoch, self.owner.clone());
         self.incoming = None;
-        scene.out.push_back(Output::RecordFloor { vip: self.vip(), epoch });
+        self.progress.begin(scene.now, Revision(0));
+        scene.out.push_back(Output::RecordFloor { vip: self.vip(), floor: self.mark() });
     }
 
     /// Who claims lives, even if we do not hear it; but not for ever.
@@ -335,7 +345,8 @@ impl VipState {
         let record = EpochRecord { epoch, owner, incarnation };
         self.read =
             Some(EpochRead { record: Some((record, revision)), as_of: revision, fresh: false });
-        self.read_at_floor = epoch;
+        self.progress.begin(scene.now, revision);
+        self.read_at_floor = self.mark();
         self.unreadable = None;
         self.role = Role::Owner(Ownership {
             epoch,
@@ -345,7 +356,7 @@ impl VipState {
             record_lost: false,
         });
         scene.out.push_back(Output::Own { vip, epoch, revision, how });
-        scene.out.push_back(Output::RecordFloor { vip, epoch });
+        scene.out.push_back(Output::RecordFloor { vip, floor: self.mark() });
         scene.event(Event::Owned { vip, epoch });
         self.follow(scene);
         self.tell.begin(scene);
@@ -362,14 +373,29 @@ impl VipState {
         {
             self.read_at_floor = asked.at_floor;
         }
-        let record = read.record.clone();
+        let (record, as_of) = (read.record.clone(), read.as_of);
         self.read = Some(read);
         self.unreadable = None;
         match record {
             Some((record, revision)) if record.epoch >= self.floor => {
                 self.handle_record(scene, &record, revision);
+                self.saw(as_of);
             }
             found => self.lose_record(scene, found.map(|(record, _)| record.epoch)),
+        }
+    }
+
+    /// All other records have been followed up to a revision.
+    pub(crate) fn handle_records(&mut self, maxima: RecordMaxima) {
+        self.maxima = Some(maxima);
+        self.saw(maxima.followed);
+    }
+
+    /// This node has seen the store at a revision.
+    fn saw(&mut self, revision: Revision) {
+        let record = self.read.as_ref().and_then(|read| read.record.as_ref());
+        if record.is_some_and(|(record, _)| record.epoch == self.floor) {
+            self.progress.raise(revision, &Witness::Own);
         }
     }
 
@@ -408,7 +434,7 @@ impl VipState {
     pub(crate) fn ask(&mut self, scene: &mut Scene<'_>) {
         let recent = |asked: Asked| scene.now.since(asked.at) < scene.config.timers.settle;
         if scene.store_up && !self.asked.is_some_and(recent) {
-            self.asked = Some(Asked { at_floor: self.floor, at: scene.now });
+            self.asked = Some(Asked { at_floor: self.mark(), at: scene.now });
             scene.out.push_back(Output::Refresh { vip: self.vip() });
         }
     }
@@ -427,6 +453,10 @@ impl VipState {
         }
         self.hear(scene, from, said.epoch, owning, said.owner.as_ref(), Some(process));
         let current = said.epoch == self.floor;
+        if current && self.is_candidate(from) {
+            let witness = Witness::Member(from.clone());
+            self.progress.raise(Revision(said.revision), &witness);
+        }
         if current && self.ownership().is_some() && said.owner.as_ref() == Some(&scene.config.node)
         {
             self.tell.acknowledged(from);

@@ -4,9 +4,10 @@
 use crate::fabric::FabricSecrets;
 use core::net::SocketAddr;
 use core::time::Duration;
+use vipsec_cluster::Floor;
 use vipsec_cluster::store::{Change, Entry, Outcome, Revision, StoreError, Transaction};
 use vipsec_path::Command;
-use vipsec_wire::id::{Epoch, NodeName, Vip};
+use vipsec_wire::id::{NodeName, Vip};
 use vipsec_wire::secret::SecretBytes;
 
 /// One thing to be done, in the order in which they come.
@@ -47,12 +48,12 @@ pub enum Output {
         /// The VIP.
         vip: Vip,
     },
-    /// Write the epoch to this node's floor file, durably.
+    /// Write the floor to this node's floor file, durably.
     Floor {
         /// The VIP.
         vip: Vip,
-        /// Only ever higher than the one before.
-        epoch: Epoch,
+        /// Only ever later than the one before.
+        floor: Floor,
     },
     /// Try a TCP connection on this host and answer with `handle_probe`.
     Probe {

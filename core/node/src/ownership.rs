@@ -33,8 +33,8 @@ impl Node {
             Decision::Follow { vip, epoch, owner } => self.follow(vip, epoch, owner),
             Decision::Freeze { vip, .. } => self.freeze(vip),
             Decision::Thaw { vip } => self.thaw(vip),
-            Decision::RecordFloor { vip, epoch } => {
-                self.outputs.push_back(Output::Floor { vip, epoch });
+            Decision::RecordFloor { vip, floor } => {
+                self.outputs.push_back(Output::Floor { vip, floor });
             }
             Decision::SetHeartbeat(beat) => {
                 let interval = self.heartbeat;

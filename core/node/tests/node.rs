@@ -129,7 +129,7 @@ fn a_store_that_was_rolled_back_is_refused_until_somebody_accepts_it() {
     let auth = world.until_auth();
     world.deliver(auth);
     world.restart();
-    assert_eq!(world.floor, Epoch(2));
+    assert_eq!(world.floor.epoch, Epoch(2));
     world.store.restore(early);
     let refused = std::panic::catch_unwind(core::panic::AssertUnwindSafe(|| world.restart()));
     assert!(refused.is_err(), "it must not own anything");

@@ -16,7 +16,7 @@ use vipsec_ike::{
 use vipsec_node::{Config, Node, VipConfig, WhenUnavailable};
 use vipsec_path::{Limits, Path, PathConfig, Replay};
 use vipsec_wire::cluster::Protocol;
-use vipsec_wire::id::{Epoch, Vip};
+use vipsec_wire::id::Vip;
 use vipsec_wire::ike::{Encryption, Identity, Integrity};
 use vipsec_wire::time::Timestamp;
 
@@ -104,7 +104,7 @@ fn cluster(plan: &Plan, start: &Beginning<'_>) -> vipsec_cluster::Config {
             vip,
             candidates: candidates.collect(),
             takeback: if host.is_peer() { TakeBack::Manual } else { plan.settings.takeback },
-            floor: start.disk.floors.get(&vip).copied().unwrap_or(Epoch(0)),
+            floor: start.disk.floors.get(&vip).copied().unwrap_or_default(),
         }],
         timers: Timers::default(),
     }

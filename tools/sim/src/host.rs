@@ -5,7 +5,8 @@ use crate::process::Process;
 use core::fmt;
 use core::net::IpAddr;
 use std::collections::{BTreeMap, VecDeque};
-use vipsec_wire::id::{Epoch, NodeName, Vip};
+use vipsec_cluster::Floor;
+use vipsec_wire::id::{NodeName, Vip};
 use vipsec_wire::time::Timestamp;
 
 /// Names a host. Candidates are `a`, `b`, …, pure targets `t1`, …, peers `p1`, …, and `s` is the
@@ -103,7 +104,7 @@ impl fmt::Debug for HostId {
 #[derive(Debug, Default)]
 pub struct Disk {
     /// The floor file.
-    pub floors: BTreeMap<Vip, Epoch>,
+    pub floors: BTreeMap<Vip, Floor>,
     /// When processes were started.
     pub starts: VecDeque<Timestamp>,
 }

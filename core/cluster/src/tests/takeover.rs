@@ -15,7 +15,7 @@ fn at_the_first_start_the_highest_rank_owns() {
     let world = World::running(THREE);
     assert_eq!(world.owners.len(), 1);
     assert_eq!(world.owners[&Epoch(1)], (name("a"), How::First));
-    assert_eq!(world.floors[&name("c")], Epoch(1), "all have noted the epoch");
+    assert_eq!(world.floors[&name("c")].epoch, Epoch(1), "all have noted the epoch");
 }
 
 #[test]
@@ -330,6 +330,7 @@ fn a_claim_that_others_see_before_its_answer_comes_is_a_claim() {
         vip: vip(),
         epoch: Epoch(2),
         owner: Some(name("b")),
+        revision: 0,
         standing: Standing::Ready,
     };
     let known = world.processes[&name("c")].beat.clone().expect("it was set");
@@ -355,6 +356,7 @@ fn a_claimant_that_sees_its_own_claim_first_has_not_given_it_up() {
         vip: vip(),
         epoch: Epoch(2),
         owner: Some(name("b")),
+        revision: 0,
         standing: Standing::Ready,
     };
     let known = world.processes[&name("b")].beat.clone().expect("it was set");

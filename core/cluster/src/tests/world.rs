@@ -4,7 +4,7 @@
 use crate::store::memory::Memory;
 use crate::store::{Backend, Condition, Key, Operation, Outcome, Revision, Transaction};
 use crate::{
-    Candidate, ClaimOutcome, Cluster, Config, EpochRead, EpochRecord, Event, Heartbeat, How,
+    Candidate, ClaimOutcome, Cluster, Config, EpochRead, EpochRecord, Event, Floor, Heartbeat, How,
     LinkChange, Member, Message, Output, RecordMaxima, Roles, StoreHealth, TakeBack, Timers,
     VipConfig,
 };
@@ -72,7 +72,7 @@ pub(super) struct World {
     pub(super) store: Memory,
     pub(super) processes: BTreeMap<NodeName, Process>,
     /// The local floor files.
-    pub(super) floors: BTreeMap<NodeName, Epoch>,
+    pub(super) floors: BTreeMap<NodeName, Floor>,
     /// From, to: nothing goes this way.
     pub(super) cut: BTreeSet<(NodeName, NodeName)>,
     /// Nodes that do not reach the store.
@@ -343,9 +343,9 @@ impl World {
                 }
             }
             Output::Thaw { .. } => self.process(node).frozen = false,
-            Output::RecordFloor { epoch, .. } => {
-                let floor = self.floors.insert(node.clone(), epoch);
-                assert!(floor.unwrap_or_default() <= epoch, "a floor never goes down");
+            Output::RecordFloor { floor, .. } => {
+                let before = self.floors.insert(node.clone(), floor);
+                assert!(before.unwrap_or_default() < floor, "a floor never goes down");
             }
             Output::SetHeartbeat(beat) => {
                 self.process(node).beat = Some(beat);

@@ -6,6 +6,7 @@
 use core::net::SocketAddr;
 use core::time::Duration;
 use std::collections::BTreeMap;
+use vipsec_cluster::Floor;
 use vipsec_cluster::store::memory::Memory;
 use vipsec_cluster::store::{Backend, Changes, Outcome, Revision, StoreError, Transaction};
 use vipsec_cluster::{Candidate, Member, Roles, TakeBack, Timers};
@@ -67,7 +68,7 @@ fn member(text: &str, last: u8) -> Member {
     }
 }
 
-fn config(incarnation: u64, floor: Epoch, members: &[&str]) -> Config {
+fn config(incarnation: u64, floor: Floor, members: &[&str]) -> Config {
     let path = vipsec_path::VipConfig {
         vip: vip(),
         inner_addresses: Vec::new(),
@@ -113,7 +114,7 @@ pub(crate) struct World {
     pub(crate) commands: Vec<Command>,
     pub(crate) events: Vec<Event>,
     pub(crate) announced: bool,
-    pub(crate) floor: Epoch,
+    pub(crate) floor: Floor,
     pub(crate) peer: Engine,
     pub(crate) random: Seeded,
 }
@@ -132,7 +133,7 @@ impl World {
         peer.become_owner(now, Epoch(1), &mut random);
         let mut world = World {
             now,
-            node: Node::new(config(now.0, Epoch(0), members), Box::new(Seeded(2))),
+            node: Node::new(config(now.0, Floor::default(), members), Box::new(Seeded(2))),
             store: Memory::new(),
             holding: false,
             kept: Vec::new(),
@@ -141,7 +142,7 @@ impl World {
             commands: Vec::new(),
             events: Vec::new(),
             announced: false,
-            floor: Epoch(0),
+            floor: Floor::default(),
             peer,
             random,
         };
@@ -189,7 +190,7 @@ impl World {
                 Output::Event(event) => self.events.push(event),
                 Output::Announce { .. } => self.announced = true,
                 Output::Withdraw { .. } => self.announced = false,
-                Output::Floor { epoch, .. } => self.floor = epoch,
+                Output::Floor { floor, .. } => self.floor = floor,
                 Output::Store(request) => self.serve(request),
                 Output::Peer { .. } | Output::Probe { .. } | Output::Connections { .. } => {}
             }

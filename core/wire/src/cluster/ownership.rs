@@ -48,6 +48,8 @@ pub struct VipStanding {
     pub epoch: Epoch,
     /// The owner of that epoch, if the sender knows it.
     pub owner: Option<NodeName>,
+    /// A revision of the store that the sender has seen in that epoch, a second or more ago.
+    pub revision: u64,
     /// What the sender itself is.
     pub standing: Standing,
 }
@@ -198,6 +200,7 @@ mod tests {
                 vip: Vip("192.0.2.10".parse().expect("an address")),
                 epoch: Epoch(4),
                 owner: Some(node),
+                revision: 70,
                 standing: Standing::Owner,
             }],
         };

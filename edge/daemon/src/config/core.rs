@@ -7,10 +7,11 @@ use super::vip::{Replay, Takeback, Vip};
 use super::{Config, address};
 use std::collections::BTreeMap;
 use std::time::Duration;
+use vipsec_cluster::Floor;
 use vipsec_crypto::seal::StoreKey;
 use vipsec_dataplane as dataplane;
 use vipsec_ike::{AddressRequest, Authentication, ChildLifetime, Dpd, IkeLifetime, Selector};
-use vipsec_wire::id::{Epoch, Vip as VipName};
+use vipsec_wire::id::Vip as VipName;
 
 /// What a start knows besides its configuration.
 #[derive(Debug, Clone)]
@@ -19,8 +20,8 @@ pub struct Start {
     pub incarnation: u64,
     /// Starts within the last minute, this one not counted.
     pub recent_starts: u32,
-    /// Highest epochs that this node has known.
-    pub floors: BTreeMap<VipName, Epoch>,
+    /// How far this node has known the stores to be.
+    pub floors: BTreeMap<VipName, Floor>,
 }
 
 /// The node's part.

@@ -44,9 +44,9 @@ impl Daemon {
             Output::Store(request) => self.ask_store(request),
             Output::Announce { vip } => self.plane.announce(vip),
             Output::Withdraw { vip } => self.plane.withdraw(vip),
-            Output::Floor { vip, epoch } => {
-                if let Err(error) = self.state.raise_floor(vip, epoch) {
-                    tracing::error!(%vip, %epoch, %error, "the floor cannot be written");
+            Output::Floor { vip, floor } => {
+                if let Err(error) = self.state.raise_floor(vip, floor) {
+                    tracing::error!(%vip, epoch = %floor.epoch, %error, "the floor cannot be written");
                 }
             }
             Output::Probe { probe, address, timeout } => {

@@ -9,6 +9,8 @@ use std::fs::{self, File, TryLockError};
 use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
+use vipsec_cluster::Floor;
+use vipsec_cluster::store::Revision;
 use vipsec_dataplane::Prefix;
 use vipsec_wire::id::{Epoch, Vip};
 use vipsec_wire::time::Timestamp;
@@ -24,7 +26,7 @@ const PREDECESSOR: Duration = Duration::from_secs(2);
 #[derive(Debug)]
 pub(super) struct StateDir {
     path: PathBuf,
-    floors: BTreeMap<Vip, Epoch>,
+    floors: BTreeMap<Vip, Floor>,
     protected: Vec<Prefix>,
     _lock: File,
 }
@@ -66,19 +68,21 @@ impl StateDir {
         }
     }
 
-    /// Highest epochs that this node has known.
-    pub(super) fn floors(&self) -> &BTreeMap<Vip, Epoch> {
+    /// How far this node has known the stores to be.
+    pub(super) fn floors(&self) -> &BTreeMap<Vip, Floor> {
         &self.floors
     }
 
     /// Raises a floor, and has it on disk when it returns. Floors never fall.
-    pub(super) fn raise_floor(&mut self, vip: Vip, epoch: Epoch) -> io::Result<()> {
-        let floor = self.floors.entry(vip).or_default();
-        if epoch <= *floor {
+    pub(super) fn raise_floor(&mut self, vip: Vip, floor: Floor) -> io::Result<()> {
+        let known = self.floors.entry(vip).or_default();
+        if floor <= *known {
             return Ok(());
         }
-        *floor = epoch;
-        let lines = self.floors.iter().map(|(vip, epoch)| format!("{vip} {epoch}\n"));
+        *known = floor;
+        let line =
+            |(vip, floor): (&Vip, &Floor)| format!("{vip} {} {}\n", floor.epoch, floor.revision.0);
+        let lines = self.floors.iter().map(line);
         write_durably(&self.path, "floors", &lines.collect::<String>())
     }
 
@@ -143,11 +147,14 @@ fn read_protected(path: &Path) -> Result<Vec<Prefix>, RunError> {
     (1..).zip(whole.lines()).map(prefix).collect()
 }
 
-fn read_floors(path: &Path) -> Result<BTreeMap<Vip, Epoch>, RunError> {
+/// Lines `VIP EPOCH REVISION`.
+fn read_floors(path: &Path) -> Result<BTreeMap<Vip, Floor>, RunError> {
     let text = read(path)?;
     let read = |line: &str| {
-        let (vip, epoch) = line.split_once(' ')?;
-        Some((Vip(vip.parse().ok()?), Epoch(epoch.parse().ok()?)))
+        let (vip, floor) = line.split_once(' ')?;
+        let (epoch, revision) = floor.split_once(' ')?;
+        let (epoch, revision) = (Epoch(epoch.parse().ok()?), Revision(revision.parse().ok()?));
+        Some((Vip(vip.parse().ok()?), Floor { epoch, revision }))
     };
     let lines = (1..).zip(text.lines());
     let floor = |(number, line)| {
@@ -180,13 +187,16 @@ mod tests {
         let path = dir.path().join("state");
         let mut state = StateDir::open(&path).expect("opened");
         assert!(state.floors().is_empty());
-        state.raise_floor(vip("192.0.2.10"), Epoch(7)).expect("written");
-        state.raise_floor(vip("2001:db8::1"), Epoch(2)).expect("written");
-        state.raise_floor(vip("192.0.2.10"), Epoch(5)).expect("nothing to do");
+        let floor = |epoch, revision| Floor { epoch: Epoch(epoch), revision: Revision(revision) };
+        state.raise_floor(vip("192.0.2.10"), floor(7, 100)).expect("written");
+        state.raise_floor(vip("192.0.2.10"), floor(7, 120)).expect("written");
+        state.raise_floor(vip("2001:db8::1"), floor(2, 9)).expect("written");
+        state.raise_floor(vip("192.0.2.10"), floor(5, 300)).expect("nothing to do");
         drop(state);
         let state = StateDir::open(&path).expect("opened");
-        let floors: Vec<_> = state.floors().iter().map(|(vip, epoch)| (*vip, epoch.0)).collect();
-        assert_eq!(floors, [(vip("192.0.2.10"), 7), (vip("2001:db8::1"), 2)]);
+        let floors: Vec<_> = state.floors().iter().map(|(vip, floor)| (*vip, *floor)).collect();
+        let expected = [(vip("192.0.2.10"), floor(7, 120)), (vip("2001:db8::1"), floor(2, 9))];
+        assert_eq!(floors, expected);
     }
 
     #[test]
@@ -213,7 +223,7 @@ mod tests {
     #[test]
     fn a_floor_file_that_makes_no_sense_is_not_passed_over() {
         let dir = tempfile::tempdir().expect("a directory");
-        fs::write(dir.path().join("floors"), "192.0.2.10 7\nhello\n").expect("written");
+        fs::write(dir.path().join("floors"), "192.0.2.10 7 100\nhello\n").expect("written");
         let why = StateDir::open(dir.path()).expect_err("unreadable").to_string();
         assert!(why.contains("floors: line 2 is no floor"), "{why}");
     }

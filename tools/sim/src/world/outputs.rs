@@ -38,9 +38,9 @@ impl World {
             Output::Store(request) => self.ask_store(process, request),
             Output::Announce { vip } => self.announce(host, vip),
             Output::Withdraw { .. } => {}
-            Output::Floor { vip, epoch } => {
+            Output::Floor { vip, floor } => {
                 if let Some(host) = self.hosts.get_mut(&host) {
-                    host.disk.floors.insert(vip, epoch);
+                    host.disk.floors.insert(vip, floor);
                 }
             }
             Output::Probe { probe, address, .. } => {
