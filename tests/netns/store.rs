@@ -159,6 +159,22 @@ fn a_full_store_stops_no_traffic_and_is_made_up_for() {
     });
 }
 
+#[test]
+fn a_store_that_is_gone_stops_no_traffic_and_is_made_up_for() {
+    in_lab(|lab| {
+        let file = lab.directory().join("store.db");
+        let elsewhere = lab.directory().join("store.elsewhere");
+        let gateway = Gateway::start(lab, file.clone())?;
+        outage(
+            lab,
+            gateway,
+            "is not there",
+            || Ok(fs::rename(&file, &elsewhere)?),
+            || Ok(fs::rename(&elsewhere, &file)?),
+        )
+    });
+}
+
 /// Takes the store away, lets a new client connect meanwhile, and gives the store back.
 fn outage(
     lab: &Lab,
