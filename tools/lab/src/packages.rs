@@ -7,8 +7,9 @@ use anyhow::{Context, Result, bail};
 use crate::command;
 
 /// A program that must be there, and the package that brings it on Debian and Ubuntu.
-const NEEDED: [(&str, &str); 9] = [
+const NEEDED: [(&str, &str); 10] = [
     ("ip", "iproute2"),
+    ("ping", "iputils-ping"),
     ("sysctl", "procps"),
     ("setpriv", "util-linux"),
     ("ethtool", "ethtool"),
