@@ -123,7 +123,8 @@ fn a_commit_of_another_process_is_told_within_20_ms() {
     }
     let late = sorted(late);
     println!("watch across processes: median {:?}, longest {:?}", late[20], late[39]);
-    assert!(late[20] <= Duration::from_millis(20), "median {:?}", late[20]);
+    // One may be late: the machine does other things, too.
+    assert!(late[38] <= Duration::from_millis(20), "the last but one of 40: {:?}", late[38]);
     store.stop(replies);
 }
 
