@@ -1,6 +1,7 @@
 //! vipsec with real peers: strongSwan in both roles, and vipsec itself for what strongSwan's
 //! userspace ESP does not have.
 
+mod algorithms;
 mod delete;
 mod initiator;
 mod liveness;

@@ -1,49 +1,11 @@
-//! strongSwan initiates, vipsec answers: algorithms, and refusals that the peer understands.
+//! strongSwan initiates, vipsec answers: refusals that the peer understands.
 
 use anyhow::{Result, ensure};
 use vipsec_lab::run::Lab;
 use vipsec_lab::strongswan::{Credential, Settings};
 use vipsec_tests::in_lab;
 
-use crate::peers::{Peers, check_unbroken, client, road};
-
-const IKE: &str = "proposals = [\"aes256gcm16-prfsha256-x25519\", \"aes128-sha256-modp2048\", \
-                   \"aes128gcm16-prfsha384-ecp256\"]";
-const ESP: &str = "proposals = [\"aes256gcm16\", \"aes128-sha256\", \"aes128gcm16\"]";
-
-#[test]
-fn a_tunnel_carries_data_with_aes_gcm_and_x25519() {
-    in_lab(|lab| carries_data(lab, "aes256gcm16-prfsha256-x25519", "aes256gcm16-noesn"));
-}
-
-#[test]
-fn a_tunnel_carries_data_with_aes_cbc_and_modp2048() {
-    in_lab(|lab| carries_data(lab, "aes128-sha256-modp2048", "aes128-sha256-noesn"));
-}
-
-#[test]
-fn a_tunnel_carries_data_with_aes128_gcm_and_p256() {
-    in_lab(|lab| carries_data(lab, "aes128gcm16-prfsha384-ecp256", "aes128gcm16-noesn"));
-}
-
-fn carries_data(lab: &Lab, ike: &str, esp: &str) -> Result<()> {
-    let mut settings = client();
-    settings.connections[0].proposal = ike.into();
-    settings.connections[0].children[0].proposal = esp.into();
-    let peers = Peers::start(lab, road(IKE, ESP), &settings)?;
-    peers.swan.initiate("net")?;
-    ensure!(peers.swan.virtual_address()? == "10.77.0.10");
-    let ping = peers.ping(lab)?;
-    std::thread::sleep(std::time::Duration::from_secs(1));
-    check_unbroken(ping)?;
-    let ours = peers.gateway.sas()?;
-    let theirs = peers.only_sa()?;
-    ensure!(ours.len() == 1, "{ours:?}");
-    let child = &ours[0]["children"][0];
-    let spi_in = child["spi_in"].as_str().unwrap_or_default().trim_start_matches("0x");
-    ensure!(spi_in == theirs.children[0].spi_out, "{child} is not {theirs:?}");
-    Ok(())
-}
+use crate::peers::{Peers, client, road};
 
 #[test]
 fn a_wrong_key_is_answered_with_authentication_failed() {
@@ -86,7 +48,7 @@ fn another_group_is_asked_for_with_invalid_ke_payload() {
         let mut settings = client();
         // The key exchange value is of the first proposal, which vipsec does not take.
         settings.connections[0].proposal =
-            "aes256gcm16-prfsha256-modp3072,aes256gcm16-prfsha256-x25519".into();
+            "aes256gcm16-prfsha256-modp6144,aes256gcm16-prfsha256-x25519".into();
         let peers = Peers::start(lab, road("", ""), &settings)?;
         peers.swan.initiate("net")?;
         peers.only_sa().map(|_| ())

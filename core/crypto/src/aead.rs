@@ -1,12 +1,16 @@
-//! AES-GCM with an implicit salt and a 16-byte tag: RFC 4106 for ESP, RFC 5282 for IKEv2.
+//! AEAD with an implicit salt, an explicit IV and a 16-byte tag: AES-GCM (RFC 4106 for ESP, RFC 5282
+//! for IKEv2) and ChaCha20-Poly1305 (RFC 7634).
 //!
 //! The caller chooses the 8-byte IV and answers for its uniqueness under the key.
 
 use crate::{KeyError, OpenError};
-use aws_lc_rs::aead::{AES_128_GCM, AES_256_GCM, Aad, LessSafeKey, Nonce, UnboundKey};
+use aws_lc_rs::aead::{
+    AES_128_GCM, AES_256_GCM, Aad, CHACHA20_POLY1305, LessSafeKey, Nonce, UnboundKey,
+};
 use core::fmt;
 
-/// Bytes of the salt that follows the key in the key material (RFC 4106 section 8.1).
+/// Bytes of the salt that follows the key in the key material (RFC 4106 section 8.1, RFC 7634
+/// section 2).
 pub const SALT_LENGTH: usize = 4;
 /// Bytes of the explicit IV in the packet.
 pub const IV_LENGTH: usize = 8;
@@ -20,6 +24,8 @@ pub enum AeadAlgorithm {
     Aes128Gcm16,
     /// AES-GCM with a 256-bit key.
     Aes256Gcm16,
+    /// ChaCha20 with Poly1305, with a 256-bit key.
+    ChaCha20Poly1305,
 }
 
 impl AeadAlgorithm {
@@ -28,7 +34,7 @@ impl AeadAlgorithm {
     pub const fn key_and_salt_length(self) -> usize {
         match self {
             AeadAlgorithm::Aes128Gcm16 => 16 + SALT_LENGTH,
-            AeadAlgorithm::Aes256Gcm16 => 32 + SALT_LENGTH,
+            AeadAlgorithm::Aes256Gcm16 | AeadAlgorithm::ChaCha20Poly1305 => 32 + SALT_LENGTH,
         }
     }
 }
@@ -47,7 +53,7 @@ impl AeadKey {
     /// [`KeyError::KeyLength`].
     pub fn new(algorithm: AeadAlgorithm, key_and_salt: &[u8]) -> Result<AeadKey, KeyError> {
         let wrong_length = KeyError::KeyLength {
-            what: "AES-GCM",
+            what: "AEAD",
             found: key_and_salt.len(),
             wanted: algorithm.key_and_salt_length(),
         };
@@ -58,6 +64,7 @@ impl AeadKey {
         let cipher = match algorithm {
             AeadAlgorithm::Aes128Gcm16 => &AES_128_GCM,
             AeadAlgorithm::Aes256Gcm16 => &AES_256_GCM,
+            AeadAlgorithm::ChaCha20Poly1305 => &CHACHA20_POLY1305,
         };
         let key = UnboundKey::new(cipher, key).map_err(|_| wrong_length)?;
         Ok(AeadKey { algorithm, key: LessSafeKey::new(key), salt: *salt })
@@ -74,7 +81,7 @@ impl AeadKey {
     #[must_use = "without the tag nobody can open it"]
     pub fn seal(&self, iv: [u8; IV_LENGTH], aad: &[u8], in_out: &mut [u8]) -> [u8; TAG_LENGTH] {
         let sealed = self.key.seal_in_place_separate_tag(self.nonce(iv), Aad::from(aad), in_out);
-        let tag = sealed.expect("GCM seals every buffer below 64 GiB");
+        let tag = sealed.expect("every buffer below 64 GiB can be sealed");
         let mut out = [0; TAG_LENGTH];
         out.copy_from_slice(tag.as_ref());
         out

@@ -1,6 +1,6 @@
-//! AES-GCM, AES-CBC, AES-GCM-SIV and Ed25519 against published values: the GCM specification's test
+//! AES-GCM, ChaCha20-Poly1305, AES-CBC, AES-GCM-SIV and Ed25519 against published values: the GCM specification's test
 //! cases 4 and 16 (McGrew and Viega, also NIST's), RFC 3602 section 4, NIST SP 800-38A appendix F.2,
-//! RFC 8452 appendix C.2 (as Wycheproof's aes_gcm_siv_test.json, tcId 100 to 121, has them), RFC 8032
+//! RFC 7634 appendix B, RFC 8452 appendix C.2 (as Wycheproof's aes_gcm_siv_test.json, tcId 100 to 121, has them), RFC 8032
 //! section 7.1.
 
 #![allow(clippy::unwrap_used)]
@@ -51,6 +51,23 @@ fn gcm_specification_cases_4_and_16() {
     }
 }
 
+/// RFC 7634 appendix B: the Encrypted payload of an IKE message.
+#[test]
+fn chacha20_poly1305_rfc_7634_appendix_b() {
+    let key = bytes("808182838485868788898a8b8c8d8e8f909192939495969798999a9b9c9d9e9fa0a1a2a3");
+    let key = AeadKey::new(AeadAlgorithm::ChaCha20Poly1305, &key).unwrap();
+    let iv = [0x10, 0x11, 0x12, 0x13, 0x14, 0x15, 0x16, 0x17];
+    let aad = bytes("c0c1c2c3c4c5c6c7d0d1d2d3d4d5d6d72e202500000000090000004529000029");
+    let plain = bytes("0000000c000040010000000a00");
+    let mut text = plain.clone();
+    let tag = key.seal(iv, &aad, &mut text);
+    assert_eq!(hex::encode(&text), "610394701f8d017f7c12924889");
+    assert_eq!(hex::encode(tag), "6b71bfe25236efd7cdc67066906315b2");
+    key.open(iv, &aad, &mut text, &tag).unwrap();
+    assert_eq!(text, plain);
+    assert_eq!(key.open(iv, &aad[1..], &mut text, &tag), Err(OpenError));
+}
+
 #[test]
 fn gcm_opens_nothing_that_was_changed() {
     let key = AeadKey::new(AeadAlgorithm::Aes256Gcm16, &[7; 36]).unwrap();
@@ -81,7 +98,7 @@ fn gcm_key_material_has_one_length() {
         assert_eq!(algorithm.key_and_salt_length(), wanted);
         for found in [0, 3, 16, 32, wanted - 1, wanted + 1] {
             let error = AeadKey::new(algorithm, &vec![0; found]).map(|_| ()).unwrap_err();
-            assert_eq!(error, KeyError::KeyLength { what: "AES-GCM", found, wanted });
+            assert_eq!(error, KeyError::KeyLength { what: "AEAD", found, wanted });
         }
     }
 }

@@ -1,10 +1,11 @@
-//! Key exchange against published values: RFC 7748 section 6.1, RFC 5903 section 8.1, and the
+//! Key exchange against published values: RFC 7748 section 6.1, RFC 5903 section 8, and the
 //! selected cases of Wycheproof (C2SP/wycheproof, testvectors_v1: x25519_test.json and
-//! ecdh_secp256r1_ecpoint_test.json) that an attacker would choose. Group 14 has no published
-//! exchange: its values were computed with Python's pow().
+//! ecdh_secp256r1_ecpoint_test.json) that an attacker would choose. The MODP groups have no published
+//! exchange: their values were computed with Python's pow(), the primes from RFC 3526's formulas.
 
 #![allow(clippy::unwrap_used)]
 
+use vipsec_crypto::digest::sha256;
 use vipsec_crypto::kex::{Group, PrivateKey};
 use vipsec_crypto::{KexError, KeyError, Random};
 
@@ -120,6 +121,65 @@ fn p256_rfc_5903_section_8_1() {
     assert_eq!(agreed(&r, gi), shared);
 }
 
+/// Both sides' private values, public values and what they agree on.
+fn exchange(group: Group, privates: [&str; 2], publics: [&str; 2], shared: &str) {
+    let [i, r] = privates.map(|value| private(group, value));
+    assert_eq!(hex::encode(i.public()), publics[0]);
+    assert_eq!(hex::encode(r.public()), publics[1]);
+    assert_eq!(agreed(&i, publics[1]), shared);
+    assert_eq!(agreed(&r, publics[0]), shared);
+}
+
+#[test]
+fn p384_rfc_5903_section_8_2() {
+    let i = "099f3c7034d4a2c699884d73a375a67f7624ef7c6b3c0f160647b67414dce655e35b5380\
+             41e649ee3faef896783ab194";
+    let r = "41cb0779b4bdb85d47846725fbec3c9430fab46cc8dc5060855cc9bda0aa2942e0308312\
+             916b8ed2960e4bd55a7448fc";
+    let gi = "667842d7d180ac2cde6f74f37551f55755c7645c20ef73e31634fe72b4c55ee6de3ac808\
+              acb4bdb4c88732aee95f41aa9482ed1fc0eeb9cafc4984625ccfc23f65032149e0e144ad\
+              a024181535a0f38eeb9fcff3c2c947dae69b4c634573a81c";
+    let gr = "e558dbef53eecde3d3fccfc1aea08a89a987475d12fd950d83cfa41732bc509d0d1ac43a\
+              0336def96fda41d0774a3571dcfbec7aacf3196472169e838430367f66eebe3c6e70c416\
+              dd5f0c68759dd1fff83fa40142209dff5eaad96db9e6386c";
+    let shared = "11187331c279962d93d604243fd592cb9d0a926f422e47187521287e7156c5c4d6031355\
+              69b9e9d09cf5d4a270f59746";
+    exchange(Group::P384, [i, r], [gi, gr], shared);
+}
+
+#[test]
+fn p521_rfc_5903_section_8_3() {
+    let i = "0037ade9319a89f4dabdb3ef411aaccca5123c61acab57b5393dce47608172a095aa85a3\
+             0fe1c2952c6771d937ba9777f5957b2639bab072462f68c27a57382d4a52";
+    let r = "0145ba99a847af43793fdd0e872e7cdfa16be30fdc780f97bccc3f078380201e9c677d60\
+             0b343757a3bdbf2a3163e4c2f869cca7458aa4a4effc311f5cb151685eb9";
+    let gi = "0015417e84dbf28c0ad3c278713349dc7df153c897a1891bd98bab4357c9ecbee1e3bf42\
+              e00b8e380aeae57c2d107564941885942af5a7f4601723c4195d176ced3e017cae20b664\
+              1d2eeb695786d8c946146239d099e18e1d5a514c739d7cb4a10ad8a788015ac405d7799d\
+              c75e7b7d5b6cf2261a6a7f1507438bf01beb6ca3926f9582";
+    let gr = "00d0b3975ac4b799f5bea16d5e13e9af971d5e9b984c9f39728b5e5739735a219b97c356\
+              436adc6e95bb0352f6be64a6c2912d4ef2d0433ced2b6171640012d9460f015c68226383\
+              956e3bd066e797b623c27ce0eac2f551a10c2c724d9852077b87220b6536c5c408a1d2ae\
+              bb8e86d678ae49cb57091f4732296579ab44fcd17f0fc56a";
+    let shared = "01144c7d79ae6956bc8edb8e7c787c4521cb086fa64407f97894e5e6b2d79b04d1427e73\
+              ca4baa240a34786859810c06b3c715a3a8cc3151f2bee417996d19f3ddea";
+    exchange(Group::P521, [i, r], [gi, gr], shared);
+}
+
+/// A point off the curve, the point at infinity's stand-in, and coordinates above the prime.
+#[test]
+fn points_off_the_larger_curves_are_refused() {
+    for group in [Group::P384, Group::P521] {
+        let key = PrivateKey::generate(group, &mut Counter(1)).unwrap();
+        let length = group.public_length();
+        let mut off = PrivateKey::generate(group, &mut Counter(2)).unwrap().public();
+        off[length - 1] ^= 1;
+        for point in [off, vec![0; length], vec![0xff; length]] {
+            refused(&key, &hex::encode(point));
+        }
+    }
+}
+
 /// Wycheproof ecdh_secp256r1_ecpoint_test.json, tcId 1, 3, 4 and 331.
 const P256_EDGES: [[&str; 4]; 4] = [
     [
@@ -199,6 +259,71 @@ fn modp_2048_agrees_with_an_independent_computation() {
     assert_eq!(agreed(&ours, &hex::encode(theirs.public())), MODP_SHARED);
 }
 
+/// Exponents 01 02 … and 65 66 … (hexadecimal) of full length; SHA-256 of both public values and of
+/// what is agreed on.
+#[test]
+fn larger_modp_groups_agree_with_an_independent_computation() {
+    let cases = [
+        (
+            Group::Modp3072,
+            [
+                "71cd9b27251732586c6a41ac0f0a75656b6a8230b1ec2452d3bca7a4da036034",
+                "dbcb3d04d2005c7a9fb5ef8ceeb207ae27cca662e398fcc0422e3a9b972d2395",
+                "d31b56e3a3fbbd5b27c09c9a055cca245538846093e94b0f33a8be002af19142",
+            ],
+        ),
+        (
+            Group::Modp4096,
+            [
+                "fc916cbbbf2d65c638734f4328faf64611b7f43fc26016c21cb8024c5eeac22d",
+                "245d2ba0d40ea5641a88ce5de1fa899592f6bf5aed99034591c0334b0508d91f",
+                "1d3eeb28061c19a8b64d26698d01007a6b95fe4515935963b30c2eb83d8763cd",
+            ],
+        ),
+        (
+            Group::Modp6144,
+            [
+                "92ab7e413f32d664bc3409384258dda1b703432fec9f2e5a02ab5b507a4e3e13",
+                "f79f5d97eeb4dc7890f716df766090eb7f824c2ace685dc27b20979dd9eac53e",
+                "fc95d367d8cc74826e63689c20ba2abac2f1142fbb5d6d7c75f1589d781ddf6f",
+            ],
+        ),
+        (
+            Group::Modp8192,
+            [
+                "c503dad9d869f57884092c76f3a6745d71f87a7a2d295abe980e58298e3b9851",
+                "c0e316938425f8b1d7eaa7d04fd97c6506845190e47620c13e60e3762c6a0a3e",
+                "b851ed19c5eadc212e25314fa1684b55b3140f421e98c160934277d72209fcbf",
+            ],
+        ),
+    ];
+    for (group, hashes) in cases {
+        let key = |first: u8| {
+            let bytes = (first..).take(group.private_length()).collect::<Vec<u8>>();
+            PrivateKey::from_bytes(group, &bytes).unwrap()
+        };
+        let (ours, theirs) = (key(0x01), key(0x65));
+        let shared = ours.agree(&theirs.public()).unwrap();
+        assert_eq!(shared, theirs.agree(&ours.public()).unwrap());
+        let values = [ours.public(), theirs.public(), shared.into_vec()];
+        assert_eq!(values.map(|value| hex::encode(sha256(&[&value]))), hashes, "{group:?}");
+    }
+}
+
+/// RFC 6989 section 2.1, for every prime: all of them end with 64 ones.
+#[test]
+fn larger_modp_groups_refuse_trivial_values() {
+    for group in [Group::Modp3072, Group::Modp4096, Group::Modp6144, Group::Modp8192] {
+        let key = PrivateKey::generate(group, &mut Counter(1)).unwrap();
+        let length = group.public_length();
+        let small = |value: u8| [vec![0; length - 1], vec![value]].concat();
+        for value in [small(0), small(1), vec![0xff; length]] {
+            refused(&key, &hex::encode(value));
+        }
+        assert!(key.agree(&small(2)).is_ok());
+    }
+}
+
 /// RFC 6989 section 2.1: 0, 1, p-1, p and above.
 #[test]
 fn modp_2048_trivial_values_are_refused() {
@@ -253,7 +378,17 @@ impl Random for Stuck {
     }
 }
 
-const GROUPS: [Group; 3] = [Group::X25519, Group::P256, Group::Modp2048];
+const GROUPS: [Group; 9] = [
+    Group::X25519,
+    Group::P256,
+    Group::P384,
+    Group::P521,
+    Group::Modp2048,
+    Group::Modp3072,
+    Group::Modp4096,
+    Group::Modp6144,
+    Group::Modp8192,
+];
 
 #[test]
 fn both_sides_agree_also_after_export() {

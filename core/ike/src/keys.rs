@@ -2,6 +2,7 @@
 //! crypto library's.
 
 use crate::proposals::EspAlgorithms;
+use vipsec_crypto::aead::AeadAlgorithm;
 use vipsec_crypto::kex::{self, PrivateKey};
 use vipsec_crypto::mac::MacAlgorithm;
 use vipsec_crypto::prf::PrfAlgorithm;
@@ -26,8 +27,17 @@ pub(crate) enum DeriveError {
 /// Bytes of key material of an encryption algorithm, salt included; `None` if there is no code.
 pub(crate) fn encryption_key_length(encryption: Encryption) -> Option<usize> {
     match encryption {
-        Encryption::AesGcm16 { bits: bits @ (128 | 256) } => Some(usize::from(bits / 8) + 4),
         Encryption::AesCbc { bits: bits @ (128 | 192 | 256) } => Some(usize::from(bits / 8)),
+        other => crypto_aead(other).map(AeadAlgorithm::key_and_salt_length),
+    }
+}
+
+/// The crypto library's name of an AEAD.
+pub(crate) fn crypto_aead(encryption: Encryption) -> Option<AeadAlgorithm> {
+    match encryption {
+        Encryption::AesGcm16 { bits: 128 } => Some(AeadAlgorithm::Aes128Gcm16),
+        Encryption::AesGcm16 { bits: 256 } => Some(AeadAlgorithm::Aes256Gcm16),
+        Encryption::ChaCha20Poly1305 => Some(AeadAlgorithm::ChaCha20Poly1305),
         _ => None,
     }
 }
@@ -57,7 +67,13 @@ pub(crate) fn crypto_group(group: Group) -> Option<kex::Group> {
     match group {
         Group::X25519 => Some(kex::Group::X25519),
         Group::EcpP256 => Some(kex::Group::P256),
+        Group::EcpP384 => Some(kex::Group::P384),
+        Group::EcpP521 => Some(kex::Group::P521),
         Group::Modp2048 => Some(kex::Group::Modp2048),
+        Group::Modp3072 => Some(kex::Group::Modp3072),
+        Group::Modp4096 => Some(kex::Group::Modp4096),
+        Group::Modp6144 => Some(kex::Group::Modp6144),
+        Group::Modp8192 => Some(kex::Group::Modp8192),
         Group::None | Group::Other(_) => None,
     }
 }

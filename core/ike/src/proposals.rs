@@ -9,8 +9,16 @@ use vipsec_wire::ike::{
 };
 use vipsec_wire::record::v1::IkeAlgorithms;
 
+const AEADS: [Encryption; 3] = [
+    Encryption::AesGcm16 { bits: 256 },
+    Encryption::AesGcm16 { bits: 128 },
+    Encryption::ChaCha20Poly1305,
+];
+const CBCS: [Encryption; 2] = [Encryption::AesCbc { bits: 256 }, Encryption::AesCbc { bits: 128 }];
+const MACS: [Integrity; 2] = [Integrity::HmacSha2_256_128, Integrity::HmacSha2_512_256];
+
 /// One proposal for IKE SAs: of each kind the alternatives, in order of preference. The integrity
-/// algorithms are used with AES-CBC only, and AES-GCM is offered in a proposal of its own.
+/// algorithms are used with AES-CBC only, and AEADs are offered in a proposal of their own.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct IkeProposal {
     /// At least one.
@@ -24,27 +32,23 @@ pub struct IkeProposal {
 }
 
 impl IkeProposal {
-    /// What is offered and accepted when nothing is configured.
+    /// What is offered and accepted when nothing is configured: what RFC 8247 says that one must or
+    /// should have.
     #[must_use]
     pub fn usual() -> Vec<IkeProposal> {
-        let prf = vec![Prf::HmacSha2_256, Prf::HmacSha2_384, Prf::HmacSha2_512];
-        let groups = vec![Group::X25519, Group::EcpP256, Group::Modp2048];
-        let gcm = [256, 128].map(|bits| Encryption::AesGcm16 { bits });
-        let cbc = [256, 128].map(|bits| Encryption::AesCbc { bits });
-        vec![
-            IkeProposal {
-                encryption: gcm.to_vec(),
-                integrity: Vec::new(),
-                prf: prf.clone(),
-                groups: groups.clone(),
-            },
-            IkeProposal {
-                encryption: cbc.to_vec(),
-                integrity: vec![Integrity::HmacSha2_256_128],
-                prf,
-                groups,
-            },
-        ]
+        let with = |encryption: &[Encryption], integrity: &[Integrity]| IkeProposal {
+            encryption: encryption.to_vec(),
+            integrity: integrity.to_vec(),
+            prf: vec![Prf::HmacSha2_256, Prf::HmacSha2_384, Prf::HmacSha2_512],
+            groups: vec![
+                Group::X25519,
+                Group::EcpP256,
+                Group::EcpP384,
+                Group::Modp3072,
+                Group::Modp2048,
+            ],
+        };
+        vec![with(&AEADS, &[]), with(&CBCS, &MACS)]
     }
 
     /// Whether these algorithms are among the alternatives.
@@ -96,18 +100,17 @@ pub struct EspProposal {
 }
 
 impl EspProposal {
-    /// What is offered and accepted when nothing is configured.
+    /// What is offered and accepted when nothing is configured: what RFC 8221 says that one must or
+    /// should have.
     #[must_use]
     pub fn usual() -> Vec<EspProposal> {
-        let gcm = [256, 128].map(|bits| Encryption::AesGcm16 { bits });
-        let cbc = [256, 128].map(|bits| Encryption::AesCbc { bits });
         let with = |encryption: &[Encryption], integrity: &[Integrity]| EspProposal {
             encryption: encryption.to_vec(),
             integrity: integrity.to_vec(),
             groups: Vec::new(),
             esn: vec![Esn::Yes, Esn::No],
         };
-        vec![with(&gcm, &[]), with(&cbc, &[Integrity::HmacSha2_256_128])]
+        vec![with(&AEADS, &[]), with(&CBCS, &MACS)]
     }
 
     fn offer(&self, aead: bool, groups: &[Group]) -> Option<Vec<Transform>> {

@@ -5,15 +5,15 @@
 //! follow each other never repeat one under a key. A retransmission is not sealed again: its bytes
 //! are kept.
 
-use crate::keys::{crypto_mac, encryption_key_length};
+use crate::keys::{crypto_aead, crypto_mac, encryption_key_length};
 use vipsec_crypto::Random;
-use vipsec_crypto::aead::{AeadAlgorithm, AeadKey, IV_LENGTH, TAG_LENGTH};
+use vipsec_crypto::aead::{AeadKey, IV_LENGTH, TAG_LENGTH};
 use vipsec_crypto::cbc::{BLOCK_LENGTH, CbcKey};
 use vipsec_crypto::mac::MacKey;
 use vipsec_wire::ParseError;
 use vipsec_wire::id::{Epoch, Term};
 use vipsec_wire::ike::message::{emit_chain, emit_encrypted_header, parse_chain};
-use vipsec_wire::ike::{Encrypted, Encryption, Header, Payload};
+use vipsec_wire::ike::{Encrypted, Header, Payload};
 use vipsec_wire::record::v1::{IkeAlgorithms, IkeKeys};
 
 /// Keys that do not fit their algorithms: a record of a later version or a damaged one.
@@ -57,18 +57,13 @@ impl Direction {
         if Some(encryption.len()) != encryption_key_length(algorithms.encryption) {
             return Err(BadKeys);
         }
-        let aead = |algorithm| AeadKey::new(algorithm, encryption).map(Direction::Aead);
-        match algorithms.encryption {
-            Encryption::AesGcm16 { bits: 128 } => aead(AeadAlgorithm::Aes128Gcm16),
-            Encryption::AesGcm16 { .. } => aead(AeadAlgorithm::Aes256Gcm16),
-            Encryption::AesCbc { .. } => {
-                let mac = crypto_mac(algorithms.integrity).ok_or(BadKeys)?;
-                let mac = MacKey::new(mac, integrity).map_err(|_| BadKeys)?;
-                CbcKey::new(encryption).map(|key| Direction::Cbc(Box::new((key, mac))))
-            }
-            Encryption::Other(..) => return Err(BadKeys),
+        if let Some(algorithm) = crypto_aead(algorithms.encryption) {
+            return AeadKey::new(algorithm, encryption).map(Direction::Aead).map_err(|_| BadKeys);
         }
-        .map_err(|_| BadKeys)
+        let mac = crypto_mac(algorithms.integrity).ok_or(BadKeys)?;
+        let mac = MacKey::new(mac, integrity).map_err(|_| BadKeys)?;
+        let key = CbcKey::new(encryption).map_err(|_| BadKeys)?;
+        Ok(Direction::Cbc(Box::new((key, mac))))
     }
 }
 

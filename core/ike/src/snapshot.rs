@@ -2,7 +2,7 @@
 //! `wire::record`; a later version is converted here and nowhere else.
 
 use crate::error::Error;
-use crate::keys::{crypto_mac, encryption_key_length};
+use crate::keys::{crypto_aead, crypto_mac, encryption_key_length};
 use crate::sa::{Description, IkeSa, Outstanding};
 use crate::window::Window;
 use vipsec_crypto::aead::AeadAlgorithm;
@@ -152,12 +152,7 @@ fn limits(limit: ChildLimit) -> Limits {
 #[must_use]
 pub fn child_constant(sa: &ChildSa) -> ChildConstant {
     let (encryption, integrity) = match sa.cipher {
-        Cipher::Aead(AeadAlgorithm::Aes128Gcm16) => {
-            (Encryption::AesGcm16 { bits: 128 }, Integrity::None)
-        }
-        Cipher::Aead(AeadAlgorithm::Aes256Gcm16) => {
-            (Encryption::AesGcm16 { bits: 256 }, Integrity::None)
-        }
+        Cipher::Aead(algorithm) => (wire_aead(algorithm), Integrity::None),
         Cipher::CbcHmac { bits, mac } => (Encryption::AesCbc { bits }, wire_integrity(mac)),
     };
     ChildConstant {
@@ -232,13 +227,18 @@ pub fn child_sa(record: ChildConstant) -> Result<ChildSa, Error> {
 /// The data path's name of negotiated algorithms.
 pub(crate) fn cipher(encryption: Encryption, integrity: Integrity) -> Option<Cipher> {
     encryption_key_length(encryption)?;
-    match (encryption, crypto_mac(integrity)) {
-        (Encryption::AesGcm16 { bits: 128 }, None) => {
-            Some(Cipher::Aead(AeadAlgorithm::Aes128Gcm16))
-        }
-        (Encryption::AesGcm16 { .. }, None) => Some(Cipher::Aead(AeadAlgorithm::Aes256Gcm16)),
-        (Encryption::AesCbc { bits }, Some(mac)) => Some(Cipher::CbcHmac { bits, mac }),
+    match (encryption, crypto_aead(encryption), crypto_mac(integrity)) {
+        (_, Some(aead), None) => Some(Cipher::Aead(aead)),
+        (Encryption::AesCbc { bits }, None, Some(mac)) => Some(Cipher::CbcHmac { bits, mac }),
         _ => None,
+    }
+}
+
+fn wire_aead(algorithm: AeadAlgorithm) -> Encryption {
+    match algorithm {
+        AeadAlgorithm::Aes128Gcm16 => Encryption::AesGcm16 { bits: 128 },
+        AeadAlgorithm::Aes256Gcm16 => Encryption::AesGcm16 { bits: 256 },
+        AeadAlgorithm::ChaCha20Poly1305 => Encryption::ChaCha20Poly1305,
     }
 }
 

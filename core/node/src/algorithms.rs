@@ -6,6 +6,8 @@ use vipsec_esp::Cipher;
 use vipsec_wire::ike::{Encryption, Group, Integrity, Prf};
 use vipsec_wire::record::v1::IkeAlgorithms;
 
+const CHACHA: &str = "chacha20poly1305";
+
 /// What an IKE SA is made of.
 pub(crate) fn ike(chosen: &IkeAlgorithms) -> String {
     let parts = [
@@ -22,6 +24,7 @@ pub(crate) fn child(cipher: &Cipher, esn: bool) -> String {
     let cipher = match cipher {
         Cipher::Aead(AeadAlgorithm::Aes128Gcm16) => "aes128gcm16".to_owned(),
         Cipher::Aead(AeadAlgorithm::Aes256Gcm16) => "aes256gcm16".to_owned(),
+        Cipher::Aead(AeadAlgorithm::ChaCha20Poly1305) => CHACHA.to_owned(),
         Cipher::CbcHmac { bits, mac } => format!("aes{bits}-{}", mac_name(*mac)),
     };
     format!("{cipher}-{}", if esn { "esn" } else { "noesn" })
@@ -39,6 +42,7 @@ fn encryption(algorithm: Encryption) -> String {
     match algorithm {
         Encryption::AesGcm16 { bits } => format!("aes{bits}gcm16"),
         Encryption::AesCbc { bits } => format!("aes{bits}"),
+        Encryption::ChaCha20Poly1305 => CHACHA.to_owned(),
         Encryption::Other(number, _) => format!("encryption{number}"),
     }
 }
@@ -66,7 +70,13 @@ fn group(group: Group) -> Option<String> {
     Some(match group {
         Group::None => return None,
         Group::Modp2048 => "modp2048".to_owned(),
+        Group::Modp3072 => "modp3072".to_owned(),
+        Group::Modp4096 => "modp4096".to_owned(),
+        Group::Modp6144 => "modp6144".to_owned(),
+        Group::Modp8192 => "modp8192".to_owned(),
         Group::EcpP256 => "ecp256".to_owned(),
+        Group::EcpP384 => "ecp384".to_owned(),
+        Group::EcpP521 => "ecp521".to_owned(),
         Group::X25519 => "x25519".to_owned(),
         Group::Other(number) => format!("group{number}"),
     })

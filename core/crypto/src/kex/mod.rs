@@ -1,4 +1,4 @@
-//! Key exchange: X25519 (RFC 8031), P-256 (RFC 5903), MODP-2048 (RFC 3526).
+//! Key exchange: X25519 (RFC 8031), the NIST curves (RFC 5903), MODP groups (RFC 3526).
 //!
 //! Public values and shared secrets have the form of the IKEv2 KE payload. Private values come from
 //! [`Random`] and can be exported, since an exchange that is under way survives its node. The
@@ -7,9 +7,9 @@
 mod modp;
 
 use crate::{KexError, KeyError, Random, Secret};
-use aws_lc_rs::agreement::{self, ECDH_P256, UnparsedPublicKey, X25519};
+use aws_lc_rs::agreement::{self, ECDH_P256, ECDH_P384, ECDH_P521, UnparsedPublicKey, X25519};
 use core::fmt;
-use modp::Exponent;
+use modp::{Exponent, Modp};
 use zeroize::Zeroizing;
 
 /// Tries before a random source that gives no usable value is called broken. One draw for P-256
@@ -26,27 +26,69 @@ pub enum Group {
     X25519,
     /// 256-bit random ECP group (transform 19).
     P256,
+    /// 384-bit random ECP group (transform 20).
+    P384,
+    /// 521-bit random ECP group (transform 21).
+    P521,
     /// 2048-bit MODP group (transform 14).
     Modp2048,
+    /// 3072-bit MODP group (transform 15).
+    Modp3072,
+    /// 4096-bit MODP group (transform 16).
+    Modp4096,
+    /// 6144-bit MODP group (transform 17).
+    Modp6144,
+    /// 8192-bit MODP group (transform 18).
+    Modp8192,
+}
+
+/// Who does the arithmetic.
+enum Kind {
+    Curve(&'static agreement::Algorithm),
+    Modp(Modp),
 }
 
 impl Group {
+    fn kind(self) -> Kind {
+        match self {
+            Group::X25519 => Kind::Curve(&X25519),
+            Group::P256 => Kind::Curve(&ECDH_P256),
+            Group::P384 => Kind::Curve(&ECDH_P384),
+            Group::P521 => Kind::Curve(&ECDH_P521),
+            Group::Modp2048 => Kind::Modp(Modp::Bits2048),
+            Group::Modp3072 => Kind::Modp(Modp::Bits3072),
+            Group::Modp4096 => Kind::Modp(Modp::Bits4096),
+            Group::Modp6144 => Kind::Modp(Modp::Bits6144),
+            Group::Modp8192 => Kind::Modp(Modp::Bits8192),
+        }
+    }
+
+    /// Bytes of a coordinate, and of the private value, on a curve; `None` for MODP.
+    const fn coordinate(self) -> Option<usize> {
+        match self {
+            Group::X25519 | Group::P256 => Some(32),
+            Group::P384 => Some(48),
+            Group::P521 => Some(66),
+            _ => None,
+        }
+    }
+
     /// Bytes of a public value in a KE payload.
     #[must_use]
-    pub const fn public_length(self) -> usize {
-        match self {
-            Group::X25519 => 32,
-            Group::P256 => 64,
-            Group::Modp2048 => modp::LENGTH,
+    pub fn public_length(self) -> usize {
+        match (self.kind(), self.coordinate()) {
+            (Kind::Modp(group), _) => group.length(),
+            (_, Some(coordinate)) if self == Group::X25519 => coordinate,
+            (_, coordinate) => 2 * coordinate.unwrap_or(0),
         }
     }
 
     /// Bytes of an exported private value.
     #[must_use]
-    pub const fn private_length(self) -> usize {
-        match self {
-            Group::X25519 | Group::P256 => 32,
-            Group::Modp2048 => modp::EXPONENT_LENGTH,
+    pub fn private_length(self) -> usize {
+        match self.kind() {
+            Kind::Modp(group) => group.exponent_length(),
+            Kind::Curve(_) => self.coordinate().unwrap_or(0),
         }
     }
 }
@@ -72,6 +114,10 @@ impl PrivateKey {
         let mut value = Zeroizing::new(vec![0; group.private_length()]);
         for _ in 0..DRAWS {
             random.fill(&mut value);
+            // 521 bits in 66 bytes: almost no draw would be in range.
+            if group == Group::P521 {
+                value[0] &= 1;
+            }
             if let Ok(key) = PrivateKey::from_bytes(group, &value) {
                 return Ok(key);
             }
@@ -88,11 +134,11 @@ impl PrivateKey {
         if found != wanted {
             return Err(KeyError::KeyLength { what: "key exchange", found, wanted });
         }
-        let curve = |algorithm| agreement::PrivateKey::from_private_key(algorithm, value);
-        let key = match group {
-            Group::X25519 => curve(&X25519).ok().map(Key::Curve),
-            Group::P256 => curve(&ECDH_P256).ok().map(Key::Curve),
-            Group::Modp2048 => Exponent::from_bytes(value).map(Key::Modp),
+        let key = match group.kind() {
+            Kind::Curve(algorithm) => {
+                agreement::PrivateKey::from_private_key(algorithm, value).ok().map(Key::Curve)
+            }
+            Kind::Modp(modp) => Exponent::from_bytes(modp, value).map(Key::Modp),
         };
         let key = key.ok_or(KeyError::PrivateKey("key exchange"))?;
         Ok(PrivateKey { group, value: Zeroizing::new(value.to_vec()), key })
@@ -114,18 +160,18 @@ impl PrivateKey {
     #[must_use]
     pub fn public(&self) -> Vec<u8> {
         match &self.key {
-            Key::Modp(exponent) => exponent.public().to_vec(),
+            Key::Modp(exponent) => exponent.public(),
             Key::Curve(key) => {
                 let public = key.compute_public_key();
                 let public = public.expect("a private key that was accepted has a public one");
-                let skip = usize::from(self.group == Group::P256);
+                let skip = usize::from(self.group != Group::X25519);
                 public.as_ref()[skip..].to_vec()
             }
         }
     }
 
     /// The shared secret g^ir with the peer's public value, in the form that RFC 7296 section 2.14
-    /// wants (for P-256 the x coordinate alone, RFC 5903 section 9).
+    /// wants (for a NIST curve the x coordinate alone, RFC 5903 section 9).
     ///
     /// # Errors
     /// [`KexError`] for a value that RFC 6989 or RFC 8031 forbids.
@@ -134,14 +180,16 @@ impl PrivateKey {
         if found != wanted {
             return Err(KexError::Length { found, wanted });
         }
-        match (&self.key, self.group) {
+        match (&self.key, self.group.kind()) {
             (Key::Modp(exponent), _) => exponent.agree(peer_public).ok_or(KexError::Value),
-            (Key::Curve(key), Group::P256) => {
-                let mut point = [UNCOMPRESSED; 65];
-                point[1..].copy_from_slice(peer_public);
-                agree_on_curve(key, &ECDH_P256, &point)
+            (Key::Curve(key), Kind::Curve(algorithm)) if self.group == Group::X25519 => {
+                agree_on_curve(key, algorithm, peer_public)
             }
-            (Key::Curve(key), _) => agree_on_curve(key, &X25519, peer_public),
+            (Key::Curve(key), Kind::Curve(algorithm)) => {
+                let point = [&[UNCOMPRESSED][..], peer_public].concat();
+                agree_on_curve(key, algorithm, &point)
+            }
+            (Key::Curve(_), Kind::Modp(_)) => Err(KexError::Value),
         }
     }
 }

@@ -57,6 +57,35 @@ fn gcm_packets_of_draft_mcgrew() {
     }
 }
 
+/// RFC 7634 appendix A.
+#[test]
+fn chacha20_poly1305_packet_of_rfc_7634() {
+    let key = bytes("808182838485868788898a8b8c8d8e8f909192939495969798999a9b9c9d9e9fa0a1a2a3");
+    let transform =
+        transform(Cipher::Aead(AeadAlgorithm::ChaCha20Poly1305), key.clone(), Vec::new());
+    let head = bytes("01020304000000051011121314151617");
+    let plain = bytes(
+        "45000054a6f200004001e778c6336405c000020508005b7a3a080000553bec100007362708090a0b0c0d0e0f\
+         101112131415161718191a1b1c1d1e1f202122232425262728292a2b2c2d2e2f303132333435363701020204",
+    );
+    let sealed = bytes(
+        "24039428b97f417e3c13753a4f05087b67c352e6a7fab1b982d466ef407ae5c614ee8099d52844eb61aa95df\
+         ab4c02f72aa71e7c4c4f64c9befe2facc638e8f3cbec163fac469b502773f6fb94e664da9165b82829f641e0\
+         76aaa8266b7fb0f7b11b369907e1ad43",
+    );
+    let mut packet = [&head[..], &plain, &[0; 16]].concat();
+    transform.seal(&mut packet, None);
+    assert_eq!(hex::encode(&packet[16..]), hex::encode(&sealed));
+    let good = packet.clone();
+    transform.open(&mut packet, None).unwrap();
+    assert_eq!(packet[16..104], plain);
+    for at in 0..good.len() {
+        let mut bad = good.clone();
+        bad[at] ^= 0x40;
+        assert_eq!(transform.open(&mut bad, None), Err(EspError::NotAuthentic), "{at}");
+    }
+}
+
 /// Key size, integrity algorithm, high half of the sequence number with ESN, packet, plaintext.
 type CbcCase = (u16, MacAlgorithm, Option<u32>, &'static str, &'static [u8]);
 

@@ -41,7 +41,8 @@ fn the_group_of_the_peers_public_value_is_preferred() {
 
 #[test]
 fn what_is_not_implemented_is_never_chosen() {
-    let unknown = esp(&[Encryption::Other(28, Some(256))], &[], &[Esn::No]);
+    let unknown =
+        esp(&[Encryption::Other(28, Some(256)), Encryption::Other(14, Some(256))], &[], &[Esn::No]);
     let offer = offer_esp(core::slice::from_ref(&unknown), [0, 0, 1, 0], SENT_NONE, Group::None);
     assert!(choose_esp(&[unknown], &offer, SENT_NONE).is_none());
 }

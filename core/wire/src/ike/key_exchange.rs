@@ -4,15 +4,28 @@ use crate::ParseError;
 use crate::reader::Reader;
 use serde::{Deserialize, Serialize};
 
-/// Key exchange methods (transform type 4).
+/// Key exchange methods (transform type 4), stored by their numbers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(from = "u16", into = "u16")]
 pub enum Group {
     /// 0, in ESP proposals: no key exchange.
     None,
     /// 14 (RFC 3526)
     Modp2048,
+    /// 15 (RFC 3526)
+    Modp3072,
+    /// 16 (RFC 3526)
+    Modp4096,
+    /// 17 (RFC 3526)
+    Modp6144,
+    /// 18 (RFC 3526)
+    Modp8192,
     /// 19 (RFC 5903)
     EcpP256,
+    /// 20 (RFC 5903)
+    EcpP384,
+    /// 21 (RFC 5903)
+    EcpP521,
     /// 31 (RFC 8031)
     X25519,
     /// Any other.
@@ -26,7 +39,13 @@ impl Group {
         match number {
             0 => Group::None,
             14 => Group::Modp2048,
+            15 => Group::Modp3072,
+            16 => Group::Modp4096,
+            17 => Group::Modp6144,
+            18 => Group::Modp8192,
             19 => Group::EcpP256,
+            20 => Group::EcpP384,
+            21 => Group::EcpP521,
             31 => Group::X25519,
             other => Group::Other(other),
         }
@@ -38,10 +57,28 @@ impl Group {
         match self {
             Group::None => 0,
             Group::Modp2048 => 14,
+            Group::Modp3072 => 15,
+            Group::Modp4096 => 16,
+            Group::Modp6144 => 17,
+            Group::Modp8192 => 18,
             Group::EcpP256 => 19,
+            Group::EcpP384 => 20,
+            Group::EcpP521 => 21,
             Group::X25519 => 31,
             Group::Other(number) => number,
         }
+    }
+}
+
+impl From<u16> for Group {
+    fn from(number: u16) -> Group {
+        Group::from_number(number)
+    }
+}
+
+impl From<Group> for u16 {
+    fn from(group: Group) -> u16 {
+        group.number()
     }
 }
 

@@ -32,8 +32,10 @@ pub enum Protocol {
     Other(u8),
 }
 
-/// Encryption algorithms (transform type 1) with their key length.
+/// Encryption algorithms (transform type 1) with their key length. These and the functions below are
+/// stored by their numbers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(from = "(u16, Option<u16>)", into = "(u16, Option<u16>)")]
 pub enum Encryption {
     /// 20 (RFC 4106, RFC 5282), ICV of 16 octets; key length 128, 192 or 256 bits.
     AesGcm16 {
@@ -45,12 +47,15 @@ pub enum Encryption {
         /// Key length in bits.
         bits: u16,
     },
+    /// 28 (RFC 7634), ICV of 16 octets; key of 256 bits, which no attribute says.
+    ChaCha20Poly1305,
     /// Any other, with its key length attribute if there is one.
     Other(u16, Option<u16>),
 }
 
 /// Pseudo-random functions (transform type 2; RFC 4868).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(from = "u16", into = "u16")]
 pub enum Prf {
     /// 5
     HmacSha2_256,
@@ -64,6 +69,7 @@ pub enum Prf {
 
 /// Integrity algorithms (transform type 3; RFC 4868).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(from = "u16", into = "u16")]
 pub enum Integrity {
     /// 0
     None,
@@ -160,6 +166,7 @@ impl Encryption {
         match (number, bits) {
             (20, Some(bits @ (128 | 192 | 256))) => Encryption::AesGcm16 { bits },
             (12, Some(bits @ (128 | 192 | 256))) => Encryption::AesCbc { bits },
+            (28, None) => Encryption::ChaCha20Poly1305,
             (other, bits) => Encryption::Other(other, bits),
         }
     }
@@ -170,6 +177,7 @@ impl Encryption {
         match self {
             Encryption::AesGcm16 { bits } => (20, Some(bits)),
             Encryption::AesCbc { bits } => (12, Some(bits)),
+            Encryption::ChaCha20Poly1305 => (28, None),
             Encryption::Other(number, bits) => (number, bits),
         }
     }
@@ -177,7 +185,11 @@ impl Encryption {
     /// Whether the algorithm authenticates too, so that no integrity algorithm goes with it.
     #[must_use]
     pub fn is_aead(self) -> bool {
-        matches!(self, Encryption::AesGcm16 { .. } | Encryption::Other(14..=16 | 18..=20 | 28, _))
+        match self {
+            Encryption::AesGcm16 { .. } | Encryption::ChaCha20Poly1305 => true,
+            Encryption::AesCbc { .. } => false,
+            Encryption::Other(number, _) => matches!(number, 14..=16 | 18..=20 | 28..=31),
+        }
     }
 }
 
@@ -228,6 +240,42 @@ impl Integrity {
             Integrity::HmacSha2_512_256 => 14,
             Integrity::Other(number) => number,
         }
+    }
+}
+
+impl From<(u16, Option<u16>)> for Encryption {
+    fn from((number, bits): (u16, Option<u16>)) -> Encryption {
+        Encryption::from_number(number, bits)
+    }
+}
+
+impl From<Encryption> for (u16, Option<u16>) {
+    fn from(algorithm: Encryption) -> (u16, Option<u16>) {
+        algorithm.number()
+    }
+}
+
+impl From<u16> for Prf {
+    fn from(number: u16) -> Prf {
+        Prf::from_number(number)
+    }
+}
+
+impl From<Prf> for u16 {
+    fn from(function: Prf) -> u16 {
+        function.number()
+    }
+}
+
+impl From<u16> for Integrity {
+    fn from(number: u16) -> Integrity {
+        Integrity::from_number(number)
+    }
+}
+
+impl From<Integrity> for u16 {
+    fn from(algorithm: Integrity) -> u16 {
+        algorithm.number()
     }
 }
 

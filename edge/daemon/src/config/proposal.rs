@@ -49,10 +49,11 @@ pub fn esp(text: &str) -> Result<EspProposal, String> {
     Ok(EspProposal { encryption, integrity, groups, esn })
 }
 
-const ENCRYPTION: &str = "aes256gcm16, aes128gcm16, aes256, aes192, aes128";
+const ENCRYPTION: &str = "aes256gcm16, aes128gcm16, chacha20poly1305, aes256, aes192, aes128";
 const INTEGRITY: &str = "sha256, sha384, sha512";
 const PRFS: &str = "prfsha256, prfsha384, prfsha512";
-const GROUPS: &str = "x25519, ecp256, modp2048";
+const GROUPS: &str =
+    "x25519, ecp256, ecp384, ecp521, modp2048, modp3072, modp4096, modp6144, modp8192";
 
 #[derive(Default)]
 struct Parts {
@@ -76,6 +77,7 @@ impl Parts {
         match part {
             "aes256gcm16" | "aes256gcm" | "aes256gcm128" => self.encryption.push(GCM256),
             "aes128gcm16" | "aes128gcm" | "aes128gcm128" => self.encryption.push(GCM128),
+            "chacha20poly1305" => self.encryption.push(Encryption::ChaCha20Poly1305),
             "aes256" => self.encryption.push(Encryption::AesCbc { bits: 256 }),
             "aes192" => self.encryption.push(Encryption::AesCbc { bits: 192 }),
             "aes128" | "aes" => self.encryption.push(Encryption::AesCbc { bits: 128 }),
@@ -87,7 +89,13 @@ impl Parts {
             "prfsha512" => self.prf.push(Prf::HmacSha2_512),
             "x25519" | "curve25519" => self.groups.push(Group::X25519),
             "ecp256" | "p256" => self.groups.push(Group::EcpP256),
+            "ecp384" | "p384" => self.groups.push(Group::EcpP384),
+            "ecp521" | "p521" => self.groups.push(Group::EcpP521),
             "modp2048" => self.groups.push(Group::Modp2048),
+            "modp3072" => self.groups.push(Group::Modp3072),
+            "modp4096" => self.groups.push(Group::Modp4096),
+            "modp6144" => self.groups.push(Group::Modp6144),
+            "modp8192" => self.groups.push(Group::Modp8192),
             "esn" => self.esn.push(Esn::Yes),
             "noesn" => self.esn.push(Esn::No),
             other => return Err(refusal(other)),
@@ -98,14 +106,13 @@ impl Parts {
     /// Whether the encryption algorithms and the integrity algorithms go together (RFC 5282
     /// section 8: an AEAD is never proposed with an integrity algorithm).
     fn check_kind(&self, text: &str) -> Result<(), String> {
-        let aead = |algorithm: &&Encryption| matches!(algorithm, Encryption::AesGcm16 { .. });
-        let aeads = self.encryption.iter().filter(aead).count();
+        let aeads = self.encryption.iter().filter(|algorithm| algorithm.is_aead()).count();
         let why = if self.encryption.is_empty() {
             format!("an encryption algorithm is missing; allowed is {ENCRYPTION}")
         } else if aeads != 0 && aeads != self.encryption.len() {
-            "GCM and CBC are mixed; allowed is one proposal for each".to_owned()
+            "AEADs and CBC are mixed; allowed is one proposal for each".to_owned()
         } else if aeads != 0 && !self.integrity.is_empty() {
-            "GCM authenticates by itself; allowed is to leave the integrity algorithm out (a PRF is prfsha256, …)".to_owned()
+            "an AEAD authenticates by itself; allowed is to leave the integrity algorithm out (a PRF is prfsha256, …)".to_owned()
         } else if aeads == 0 && self.integrity.is_empty() {
             format!("CBC needs an integrity algorithm; allowed is {INTEGRITY}")
         } else {
@@ -146,10 +153,13 @@ fn refusal(part: &str) -> String {
         | "aes256gcm64" | "aes128gcm96" | "aes256gcm96" => {
             ("is refused: a tag shorter than 16 octets weakens authentication", ENCRYPTION)
         }
-        "aes128ctr" | "aes192ctr" | "aes256ctr" | "aes192gcm16" | "aes192gcm"
-        | "chacha20poly1305" => ("is not supported", ENCRYPTION),
-        "ecp384" | "ecp521" | "x448" | "curve448" | "modp3072" | "modp4096" | "modp6144"
-        | "modp8192" => ("is not supported", GROUPS),
+        "aes128ctr" | "aes192ctr" | "aes256ctr" | "aes192gcm16" | "aes192gcm" | "aes128ccm16"
+        | "aes192ccm16" | "aes256ccm16" | "aes128ccm8" | "aes256ccm8" => {
+            ("is not supported", ENCRYPTION)
+        }
+        "aesxcbc" | "aescmac" => ("is not supported", INTEGRITY),
+        "prfaesxcbc" | "prfaescmac" => ("is not supported", PRFS),
+        "x448" | "curve448" => ("is not supported", GROUPS),
         _ => {
             return format!(
                 "unknown part {part:?}; allowed is {ENCRYPTION}, {INTEGRITY}, {PRFS}, {GROUPS}, esn, noesn"
@@ -174,6 +184,11 @@ mod tests {
         let proposal = esp("aes256gcm16-x25519-noesn").expect("allowed");
         assert_eq!((proposal.groups, proposal.esn), (vec![Group::X25519], vec![Esn::No]));
         assert_eq!(esp("aes128gcm16").expect("allowed").esn, [Esn::Yes, Esn::No]);
+        let proposal = ike("chacha20poly1305-aes256gcm16-prfsha512-ecp384-modp4096").expect("both");
+        assert_eq!(proposal.encryption, [Encryption::ChaCha20Poly1305, GCM256]);
+        assert_eq!(proposal.groups, [Group::EcpP384, Group::Modp4096]);
+        let proposal = esp("aes256-sha512-ecp521").expect("allowed");
+        assert_eq!(proposal.integrity, [Integrity::HmacSha2_512_256]);
     }
 
     #[test]
@@ -186,6 +201,11 @@ mod tests {
             ("aes256gcm16-prfsha256-modp1024", "too small"),
             ("aes256gcm16-prfsha256-modp2048s256", "trapdoor"),
             ("aes256gcm8-prfsha256-x25519", "shorter"),
+            ("des-sha256-modp2048", "64-bit block"),
+            ("aes256gcm16-prfmd5-x25519", "MD5 is broken"),
+            ("aes256gcm16-prfsha256-x448", "not supported"),
+            ("aes256ccm16-prfsha256-x25519", "not supported"),
+            ("aes256-aesxcbc-prfsha256-x25519", "not supported"),
         ] {
             let why = ike(text).expect_err("weak");
             assert!(why.contains(reason) && why.contains("; allowed is "), "{text}: {why}");
@@ -201,6 +221,8 @@ mod tests {
             "aes256gcm16-sha256-prfsha256-x25519",
             "aes256-prfsha256-x25519",
             "aes256gcm16-aes128-sha256-prfsha256-x25519",
+            "chacha20poly1305-sha256-prfsha256-x25519",
+            "chacha20poly1305-aes128-sha256-prfsha256-x25519",
             "aes256gcm16-prfsha256-x25519-noesn",
             "prfsha256-x25519",
             "",
