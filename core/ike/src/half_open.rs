@@ -119,7 +119,7 @@ impl HalfOpenTable {
 
     /// The SPI that the IKE_AUTH of one that we have begun offers.
     pub(crate) fn offers(&self, id: IkeSaId) -> Option<EspSpi> {
-        Some(self.initiators.get(&id)?.state.auth.as_ref()?.offer.spi)
+        Some(self.initiators.get(&id)?.state.auth.as_ref()?.offer()?.spi)
     }
 
     /// What we have begun for a connection.

@@ -62,7 +62,7 @@ pub(crate) fn crypto_prf(prf: Prf) -> Option<PrfAlgorithm> {
     }
 }
 
-/// The crypto library's name of a group.
+/// The crypto library's name of a key exchange method.
 pub(crate) fn crypto_group(group: Group) -> Option<kex::Group> {
     match group {
         Group::X25519 => Some(kex::Group::X25519),
@@ -74,6 +74,9 @@ pub(crate) fn crypto_group(group: Group) -> Option<kex::Group> {
         Group::Modp4096 => Some(kex::Group::Modp4096),
         Group::Modp6144 => Some(kex::Group::Modp6144),
         Group::Modp8192 => Some(kex::Group::Modp8192),
+        Group::MlKem512 => Some(kex::Group::MlKem512),
+        Group::MlKem768 => Some(kex::Group::MlKem768),
+        Group::MlKem1024 => Some(kex::Group::MlKem1024),
         Group::None | Group::Other(_) => None,
     }
 }
@@ -104,6 +107,20 @@ pub(crate) fn agree(private: &PrivateValue, peer_public: &[u8]) -> Result<Secret
     key.agree(peer_public).map_err(DeriveError::KeyExchange)
 }
 
+/// Answers the peer's half of a key exchange: the value to send, and the shared secret.
+pub(crate) fn answer(
+    group: Group,
+    peer_public: &[u8],
+    rng: &mut dyn Random,
+) -> Result<(Vec<u8>, Secret), DeriveError> {
+    let known = crypto_group(group).ok_or(DeriveError::Unsupported)?;
+    if known.is_kem() {
+        return kex::encapsulate(known, peer_public, rng).map_err(DeriveError::KeyExchange);
+    }
+    let (private, public) = draw_private(group, rng)?;
+    Ok((public, agree(&private, peer_public)?))
+}
+
 /// The nonces of an exchange.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Nonces<'a> {
@@ -131,18 +148,18 @@ pub(crate) fn derive_ike(
     expand_ike(algorithms, &seed, nonces, spis)
 }
 
-/// The keys of an IKE SA that replaces another (RFC 7296 section 2.18). The old SA's PRF makes the
-/// seed, the new one's expands it.
+/// The keys of an IKE SA that replaces another (RFC 7296 section 2.18), or of the same one after an
+/// additional key exchange (RFC 9370 section 2.2.2). The old SA's PRF makes the seed, the new one's
+/// expands it. The secrets are those of the key exchanges in their order.
 pub(crate) fn derive_rekeyed_ike(
     old: (&IkeAlgorithms, &IkeKeys),
     algorithms: &IkeAlgorithms,
-    shared: &Secret,
+    secrets: &[Secret],
     nonces: Nonces<'_>,
     spis: IkeSpis,
 ) -> Result<IkeKeys, DeriveError> {
     let prf = crypto_prf(old.0.prf).ok_or(DeriveError::Unsupported)?;
-    let parts = [shared.expose(), nonces.initiator, nonces.responder];
-    let seed = prf.prf(old.1.d.expose(), &parts);
+    let seed = prf.prf(old.1.d.expose(), &interleaved(secrets, nonces));
     expand_ike(algorithms, &seed, nonces, spis)
 }
 
@@ -181,17 +198,24 @@ pub(crate) struct ChildMaterial {
     pub(crate) responder_integrity: SecretBytes,
 }
 
-/// The keys of a Child SA; `shared` only with a key exchange of its own.
+/// First secret, nonces, further secrets (RFC 9370 section 2.2.4).
+fn interleaved<'a>(secrets: &'a [Secret], nonces: Nonces<'a>) -> Vec<&'a [u8]> {
+    let (first, more) = secrets.split_at(secrets.len().min(1));
+    let nonces = [nonces.initiator, nonces.responder];
+    let exposed = |secrets: &'a [Secret]| secrets.iter().map(Secret::expose);
+    exposed(first).chain(nonces).chain(exposed(more)).collect()
+}
+
+/// The keys of a Child SA; secrets only with key exchanges of its own.
 pub(crate) fn derive_child(
     parent: (&IkeAlgorithms, &IkeKeys),
     algorithms: &EspAlgorithms,
-    shared: Option<&Secret>,
+    secrets: &[Secret],
     nonces: Nonces<'_>,
 ) -> Result<ChildMaterial, DeriveError> {
     let prf = crypto_prf(parent.0.prf).ok_or(DeriveError::Unsupported)?;
     let (encryption, integrity) = key_lengths(algorithms.encryption, algorithms.integrity)?;
-    let shared = shared.map_or(&[][..], Secret::expose);
-    let parts = [shared, nonces.initiator, nonces.responder];
+    let parts = interleaved(secrets, nonces);
     let total = 2 * (encryption + integrity);
     let material = prf.prf_plus(parent.1.d.expose(), &parts, total);
     let material = material.map_err(|_| DeriveError::Unsupported)?;

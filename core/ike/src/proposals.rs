@@ -4,8 +4,14 @@
 //! As responder our own order of preference decides. Algorithms that are not implemented cannot be
 //! chosen whatever the configuration says, since there is no key length for them.
 
+mod additional;
+
+pub(crate) use additional::{has_none, methods};
+
+use additional::{allows_additional, choose_additional, offer_additional, supported};
 use vipsec_wire::ike::{
-    Encryption, Esn, Group, Integrity, Prf, Proposal, Protocol, SecurityAssociation, Transform,
+    ADDITIONAL_MAX, AdditionalGroups, Encryption, Esn, Group, Integrity, Prf, Proposal, Protocol,
+    SecurityAssociation, Transform,
 };
 use vipsec_wire::record::v1::IkeAlgorithms;
 
@@ -29,16 +35,20 @@ pub struct IkeProposal {
     pub prf: Vec<Prf>,
     /// At least one.
     pub groups: Vec<Group>,
+    /// Additional key exchanges (RFC 9370), at most seven: of each the alternatives, in order of
+    /// preference, with [`Group::None`] where it may be left out.
+    pub additional: Vec<Vec<Group>>,
 }
 
 impl IkeProposal {
     /// What is offered and accepted when nothing is configured: what RFC 8247 says that one must or
-    /// should have.
+    /// should have, and ML-KEM-768 beside a classical key exchange before that.
     #[must_use]
     pub fn usual() -> Vec<IkeProposal> {
         let with = |encryption: &[Encryption], integrity: &[Integrity]| IkeProposal {
             encryption: encryption.to_vec(),
             integrity: integrity.to_vec(),
+            additional: Vec::new(),
             prf: vec![Prf::HmacSha2_256, Prf::HmacSha2_384, Prf::HmacSha2_512],
             groups: vec![
                 Group::X25519,
@@ -48,7 +58,9 @@ impl IkeProposal {
                 Group::Modp2048,
             ],
         };
-        vec![with(&AEADS, &[]), with(&CBCS, &MACS)]
+        let plain = with(&AEADS, &[]);
+        let hybrid = IkeProposal { additional: vec![vec![Group::MlKem768]], ..plain.clone() };
+        vec![hybrid, plain, with(&CBCS, &MACS)]
     }
 
     /// Whether these algorithms are among the alternatives.
@@ -59,6 +71,7 @@ impl IkeProposal {
             && integrity_fits
             && self.prf.contains(&chosen.prf)
             && self.groups.contains(&chosen.group)
+            && allows_additional(&self.additional, &chosen.additional)
     }
 
     fn offer(&self, aead: bool) -> Option<Vec<Transform>> {
@@ -72,16 +85,19 @@ impl IkeProposal {
         }
         transforms.extend(self.prf.iter().map(|p| Transform::Prf(*p)));
         transforms.extend(self.groups.iter().map(|g| Transform::Group(*g)));
+        transforms.extend(offer_additional(&self.additional));
         Some(transforms)
     }
 
-    fn choose(&self, offered: &Offered) -> Option<IkeAlgorithms> {
+    fn choose(&self, offered: &Offered, intermediate: bool) -> Option<IkeAlgorithms> {
         let (encryption, integrity) = choose_cipher(&self.encryption, &self.integrity, offered)?;
         Some(IkeAlgorithms {
             encryption,
             integrity,
             prf: first_common(&self.prf, &offered.prf)?,
             group: first_common(&self.groups, &offered.groups)?,
+            additional: choose_additional(&self.additional, &offered.additional)
+                .filter(|chosen| intermediate || has_none(chosen))?,
         })
     }
 }
@@ -95,6 +111,8 @@ pub struct EspProposal {
     pub integrity: Vec<Integrity>,
     /// Groups for perfect forward secrecy; empty: as the peer wants it.
     pub groups: Vec<Group>,
+    /// Additional key exchanges, as in an [`IkeProposal`]; without `groups` as the peer wants them.
+    pub additional: Vec<Vec<Group>>,
     /// At least one.
     pub esn: Vec<Esn>,
 }
@@ -108,6 +126,7 @@ impl EspProposal {
             encryption: encryption.to_vec(),
             integrity: integrity.to_vec(),
             groups: Vec::new(),
+            additional: Vec::new(),
             esn: vec![Esn::Yes, Esn::No],
         };
         vec![with(&AEADS, &[]), with(&CBCS, &MACS)]
@@ -123,6 +142,9 @@ impl EspProposal {
             transforms.extend(self.integrity.iter().map(|i| Transform::Integrity(*i)));
         }
         transforms.extend(groups.iter().map(|g| Transform::Group(*g)));
+        if groups == self.groups {
+            transforms.extend(offer_additional(&self.additional));
+        }
         transforms.extend(self.esn.iter().map(|e| Transform::Esn(*e)));
         Some(transforms)
     }
@@ -133,11 +155,20 @@ impl EspProposal {
             true => self.esn.contains(&Esn::No).then_some(Esn::No)?,
             false => first_common(&self.esn, &offered.esn)?,
         };
-        let group = match key_exchange {
-            KeyExchangeUse::Never => Group::None,
-            KeyExchangeUse::Allowed { sent } => self.choose_group(offered, sent)?,
+        let (group, additional) = match key_exchange {
+            KeyExchangeUse::Never => (Group::None, AdditionalGroups::default()),
+            KeyExchangeUse::Allowed { sent } => {
+                let group = self.choose_group(offered, sent)?;
+                let ours = match self.groups.is_empty() {
+                    true => offered.additional.iter().map(|theirs| supported(theirs)).collect(),
+                    false => self.additional.clone(),
+                };
+                (group, choose_additional(&ours, &offered.additional)?)
+            }
         };
-        Some(EspAlgorithms { encryption, integrity, group, esn })
+        // Additional exchanges follow one that there is.
+        let consistent = group != Group::None || has_none(&additional);
+        consistent.then_some(EspAlgorithms { encryption, integrity, group, additional, esn })
     }
 
     /// The group of the peer's KE payload if that will do, so that it need not try again.
@@ -167,6 +198,8 @@ pub struct EspAlgorithms {
     pub integrity: Integrity,
     /// Of the key exchange of its own; [`Group::None`] without.
     pub group: Group,
+    /// Of the additional key exchanges.
+    pub additional: AdditionalGroups,
     /// Extended sequence numbers.
     pub esn: Esn,
 }
@@ -189,9 +222,15 @@ struct Offered {
     integrity: Vec<Integrity>,
     groups: Vec<Group>,
     esn: Vec<Esn>,
+    additional: [Vec<Group>; ADDITIONAL_MAX],
 }
 
 impl Offered {
+    /// The additional key exchanges of an answer.
+    fn single_additional(&self) -> AdditionalGroups {
+        self.additional.each_ref().map(|groups| groups.first().copied().unwrap_or_default())
+    }
+
     /// `None` when the proposal needs a kind of transform that we do not know (RFC 7296 section
     /// 3.3.6).
     fn of(proposal: &Proposal) -> Option<Offered> {
@@ -203,7 +242,10 @@ impl Offered {
                 Transform::Integrity(value) => offered.integrity.push(value),
                 Transform::Group(value) => offered.groups.push(value),
                 Transform::Esn(value) => offered.esn.push(value),
-                Transform::Unknown { kind: 1..=5, .. } => {}
+                Transform::AdditionalGroup { place, group } => {
+                    offered.additional.get_mut(usize::from(place))?.push(group);
+                }
+                Transform::Unknown { kind: 1..=12, .. } => {}
                 Transform::Unknown { .. } => return None,
             }
         }
@@ -297,6 +339,12 @@ pub(crate) fn first_group(offer: &SecurityAssociation) -> Option<Group> {
     })
 }
 
+/// Whether there are additional key exchanges anywhere in our offer.
+pub(crate) fn offers_additional(offer: &SecurityAssociation) -> bool {
+    let mut transforms = offer.proposals.iter().flat_map(|p| &p.transforms);
+    transforms.any(|transform| matches!(transform, Transform::AdditionalGroup { .. }))
+}
+
 /// Whether a group is anywhere in our offer.
 pub(crate) fn offers_group(offer: &SecurityAssociation, group: Group) -> bool {
     let mut transforms = offer.proposals.iter().flat_map(|p| &p.transforms);
@@ -312,6 +360,7 @@ pub(crate) struct Choice<A> {
     /// The peer named "no integrity algorithm" explicitly, so the answer has to.
     explicit_no_integrity: bool,
     explicit_no_group: bool,
+    explicit_no_additional: [bool; ADDITIONAL_MAX],
     /// Whether the peer has named ESN or its absence; otherwise the answer must not either.
     explicit_esn: bool,
 }
@@ -332,26 +381,30 @@ fn choose_from<A>(
             number: proposal.number,
             explicit_no_integrity: offered.integrity.contains(&Integrity::None),
             explicit_no_group: offered.groups.contains(&Group::None),
+            explicit_no_additional: offered.additional.map(|groups| groups.contains(&Group::None)),
             explicit_esn: !offered.esn.is_empty(),
         })
     })
 }
 
 /// Chooses from a peer's offer of an IKE SA. `wanted_group`, the group of its KE payload, is
-/// preferred among equals by being tried first.
+/// preferred among equals by being tried first. `intermediate`: there may be additional key exchanges.
 pub(crate) fn choose_ike(
     ours: &[IkeProposal],
     offer: &SecurityAssociation,
     spi_length: usize,
     wanted_group: Group,
+    intermediate: bool,
 ) -> Option<Choice<IkeAlgorithms>> {
     let with_group = ours.iter().filter(|p| p.groups.contains(&wanted_group)).find_map(|p| {
         let narrowed = IkeProposal { groups: vec![wanted_group], ..p.clone() };
-        choose_from(offer, Protocol::Ike, spi_length, |offered| narrowed.choose(offered))
+        choose_from(offer, Protocol::Ike, spi_length, |offered| {
+            narrowed.choose(offered, intermediate)
+        })
     });
     with_group.or_else(|| {
         ours.iter().find_map(|p| {
-            choose_from(offer, Protocol::Ike, spi_length, |offered| p.choose(offered))
+            choose_from(offer, Protocol::Ike, spi_length, |offered| p.choose(offered, intermediate))
         })
     })
 }
@@ -379,6 +432,7 @@ impl Choice<IkeAlgorithms> {
         if chosen.integrity != Integrity::None || self.explicit_no_integrity {
             transforms.push(Transform::Integrity(chosen.integrity));
         }
+        transforms.extend(self.answer_additional(&chosen.additional));
         self.proposal(Protocol::Ike, spi, transforms)
     }
 }
@@ -394,6 +448,7 @@ impl Choice<EspAlgorithms> {
         if chosen.group != Group::None || self.explicit_no_group {
             transforms.push(Transform::Group(chosen.group));
         }
+        transforms.extend(self.answer_additional(&chosen.additional));
         if self.explicit_esn {
             transforms.push(Transform::Esn(chosen.esn));
         }
@@ -402,6 +457,12 @@ impl Choice<EspAlgorithms> {
 }
 
 impl<A> Choice<A> {
+    fn answer_additional(&self, chosen: &AdditionalGroups) -> impl Iterator<Item = Transform> {
+        let places = (0..).zip(chosen.iter().zip(self.explicit_no_additional));
+        let named = places.filter(|(_, (group, explicit))| **group != Group::None || *explicit);
+        named.map(|(place, (group, _))| Transform::AdditionalGroup { place, group: *group })
+    }
+
     fn proposal(
         &self,
         protocol: Protocol,
@@ -416,7 +477,7 @@ impl<A> Choice<A> {
 /// Whether an answer has a transform of each kind that was offered without the choice of none (of
 /// which the number is 0 in every kind).
 fn is_complete(asked: &Proposal, chosen: &Proposal) -> bool {
-    (1..=5).all(|kind| {
+    (1..=12).all(|kind| {
         let ids = |proposal: &Proposal| -> Vec<u16> {
             let numbers = proposal.transforms.iter().map(|transform| transform.number());
             numbers.filter(|(of, ..)| *of == kind).map(|(_, id, _)| id).collect()
@@ -446,7 +507,8 @@ fn check_answer<'a>(
         && offered.integrity.len() <= 1
         && offered.prf.len() <= 1
         && offered.groups.len() <= 1
-        && offered.esn.len() <= 1;
+        && offered.esn.len() <= 1
+        && offered.additional.iter().all(|groups| groups.len() <= 1);
     let fits = single && is_complete(asked, chosen) && chosen.transforms.iter().all(known);
     fits.then_some((chosen, offered))
 }
@@ -464,6 +526,7 @@ pub(crate) fn accept_ike(
         integrity,
         prf: *offered.prf.first()?,
         group: *offered.groups.first()?,
+        additional: offered.single_additional(),
     };
     fits(encryption, integrity).then(|| (algorithms, chosen.spi.clone()))
 }
@@ -480,6 +543,7 @@ pub(crate) fn accept_esp(
         encryption,
         integrity,
         group: offered.groups.first().copied().unwrap_or(Group::None),
+        additional: offered.single_additional(),
         esn: offered.esn.first().copied().unwrap_or(Esn::No),
     };
     let usable = fits(encryption, integrity) && chosen.spi.len() == 4;

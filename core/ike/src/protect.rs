@@ -127,11 +127,23 @@ impl Protection {
         message: &[u8],
         encrypted: &Encrypted,
     ) -> Result<Vec<Payload>, OpenFailure> {
-        let content = self.decrypt(message, encrypted.body_at).ok_or(OpenFailure::Unauthentic)?;
+        let content = self.open_content(message, encrypted)?;
+        parse_chain(encrypted.first, &content).map_err(OpenFailure::Content)
+    }
+
+    /// The inner payloads of a message that ends with an Encrypted payload, as they were sent.
+    pub(crate) fn open_content(
+        &self,
+        message: &[u8],
+        encrypted: &Encrypted,
+    ) -> Result<Vec<u8>, OpenFailure> {
+        let mut content =
+            self.decrypt(message, encrypted.body_at).ok_or(OpenFailure::Unauthentic)?;
         let bad = OpenFailure::Content(ParseError::Length("padding of the Encrypted payload"));
-        let (pad_length, rest) = content.split_last().ok_or(bad)?;
-        let length = rest.len().checked_sub(usize::from(*pad_length)).ok_or(bad)?;
-        parse_chain(encrypted.first, &rest[..length]).map_err(OpenFailure::Content)
+        let pad_length = content.pop().ok_or(bad)?;
+        let length = content.len().checked_sub(usize::from(pad_length)).ok_or(bad)?;
+        content.truncate(length);
+        Ok(content)
     }
 
     fn decrypt(&self, message: &[u8], body_at: usize) -> Option<Vec<u8>> {

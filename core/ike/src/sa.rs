@@ -13,8 +13,8 @@ use vipsec_esp::Endpoints;
 use vipsec_wire::id::{Epoch, EspSpi, IkeSaId};
 use vipsec_wire::ike::{ExchangeType, Group, Header, Identity, IkeSpis, Payload};
 use vipsec_wire::record::v1::{
-    ChildLink, ChildPhase, Continuation, Extensions, IkeAddresses, IkeAlgorithms, IkeKeys,
-    IkePhase, Mobility,
+    ChildLink, ChildPhase, Continuation, Extensions, Followup, IkeAddresses, IkeAlgorithms,
+    IkeKeys, IkePhase, Mobility, Product,
 };
 use vipsec_wire::time::Timestamp;
 
@@ -128,6 +128,8 @@ pub(crate) struct IkeSa {
     pub(crate) addresses: IkeAddresses,
     pub(crate) mobility: Mobility,
     pub(crate) children: Vec<ChildLink>,
+    /// A CREATE_CHILD_SA of the peer's whose additional key exchanges are under way.
+    pub(crate) followup: Option<Box<Followup>>,
     pub(crate) protection: Protection,
     pub(crate) live: Live,
 }
@@ -164,6 +166,7 @@ impl IkeSa {
             addresses,
             mobility: Mobility::default(),
             children: Vec::new(),
+            followup: None,
             protection,
             live,
         })
@@ -185,6 +188,12 @@ impl IkeSa {
         matches!(self.phase, IkePhase::Superseded { .. })
             || self.live.wanted.close.is_some()
             || matches!(sent, Some(Continuation::DeleteIke))
+    }
+
+    /// The peer is about to replace it.
+    pub(crate) fn is_being_replaced(&self) -> bool {
+        let product = self.followup.as_ref().map(|followup| &followup.product);
+        matches!(product, Some(Product::Ike { .. }))
     }
 
     /// The header of one of our messages.

@@ -90,6 +90,7 @@ pub(crate) fn mutable(sa: &IkeSa) -> IkeMutable {
         addresses: sa.addresses,
         mobility: sa.mobility.clone(),
         children: sa.children.clone(),
+        followup: sa.followup.clone(),
     }
 }
 
@@ -111,6 +112,7 @@ pub(crate) fn assume(sa: &mut IkeSa, record: IkeMutable) {
     });
     (sa.addresses, sa.mobility) = (record.addresses, record.mobility);
     sa.children = record.children;
+    sa.followup = record.followup;
 }
 
 /// What an SA is before its changing part is known: nothing that could be used.
@@ -119,6 +121,10 @@ pub(crate) const UNKNOWN_PHASE: IkePhase = IkePhase::Undecided;
 /// The exchange that a request belongs to.
 pub(crate) fn exchange_of(continuation: &Continuation) -> ExchangeType {
     match continuation {
+        Continuation::CreateChild(create) if create.followup.is_some() => {
+            ExchangeType::IkeFollowupKe
+        }
+        Continuation::RekeyIke(rekey) if rekey.followup.is_some() => ExchangeType::IkeFollowupKe,
         Continuation::CreateChild(_) | Continuation::RekeyIke(_) => ExchangeType::CreateChildSa,
         Continuation::Liveness
         | Continuation::UpdateAddresses(_)

@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use vipsec_crypto::Random;
 use vipsec_wire::id::{EspSpi, IkeSaId};
 use vipsec_wire::ike::{Identity, IkeSpis};
-use vipsec_wire::record::v1::{Continuation, Ended};
+use vipsec_wire::record::v1::{Continuation, Ended, Product};
 
 /// Answers that are kept for SAs that are gone.
 const GRAVES: usize = 256;
@@ -154,7 +154,12 @@ impl Tables {
             Some(Continuation::CreateChild(create)) => create.offer.spi == spi,
             _ => false,
         };
-        asks || self.half_open.offers(id) == Some(spi)
+        let followup = self.sas.get(&id).and_then(|sa| sa.followup.as_ref());
+        let promises = match followup.map(|followup| &followup.product) {
+            Some(Product::Child { agreed, .. }) => agreed.spi_in == spi,
+            _ => false,
+        };
+        asks || promises || self.half_open.offers(id) == Some(spi)
     }
 
     /// An SPI of ours that no IKE SA has.

@@ -380,7 +380,9 @@ fn every_usual_algorithm_works() {
                 for esp in &mut left.connections[0].children[0].proposals {
                     esp.encryption.retain(|e| e == encryption);
                 }
-                let mut world = up(left, config(Side::Right));
+                let mut right = config(Side::Right);
+                right.connections[0].proposals = IkeProposal::usual();
+                let mut world = up(left, right);
                 world.rekey_ike(Side::Right);
                 world.run();
                 world.rekey_child(Side::Right);

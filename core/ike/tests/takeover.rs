@@ -19,6 +19,8 @@ struct Scenario {
     children: usize,
 }
 
+const LEFT: Side = Side::Left;
+
 fn scenarios() -> Vec<Scenario> {
     let scenario =
         |name, prepare, begin, ike, children| Scenario { name, prepare, begin, ike, children };
@@ -31,6 +33,11 @@ fn scenarios() -> Vec<Scenario> {
         scenario("new child", World::established, |w| _ = w.initiate(Side::Left, "second"), 1, 2),
         scenario("both rekey the child", World::established, both_child, 1, 1),
         scenario("both rekey the IKE SA", World::established, both_ike, 1, 1),
+        scenario("hybrid initial exchanges", World::hybrid, |w| _ = w.initiate(LEFT, "net"), 1, 1),
+        scenario("hybrid child rekey", World::established_hybrid, |w| w.rekey_child(LEFT), 1, 1),
+        scenario("hybrid IKE rekey", World::established_hybrid, |w| w.rekey_ike(LEFT), 1, 1),
+        scenario("both rekey a hybrid child", World::established_hybrid, both_child, 1, 1),
+        scenario("both rekey a hybrid IKE SA", World::established_hybrid, both_ike, 1, 1),
     ]
 }
 

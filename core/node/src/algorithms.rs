@@ -16,7 +16,9 @@ pub(crate) fn ike(chosen: &IkeAlgorithms) -> String {
         Some(prf(chosen.prf)),
         group(chosen.group),
     ];
-    parts.into_iter().flatten().collect::<Vec<_>>().join("-")
+    let additional = (1..).zip(chosen.additional);
+    let additional = additional.filter_map(|(place, of)| Some(format!("ke{place}_{}", group(of)?)));
+    parts.into_iter().flatten().chain(additional).collect::<Vec<_>>().join("-")
 }
 
 /// What a Child SA is made of.
@@ -78,6 +80,9 @@ fn group(group: Group) -> Option<String> {
         Group::EcpP384 => "ecp384".to_owned(),
         Group::EcpP521 => "ecp521".to_owned(),
         Group::X25519 => "x25519".to_owned(),
+        Group::MlKem512 => "mlkem512".to_owned(),
+        Group::MlKem768 => "mlkem768".to_owned(),
+        Group::MlKem1024 => "mlkem1024".to_owned(),
         Group::Other(number) => format!("group{number}"),
     })
 }
@@ -93,13 +98,18 @@ mod tests {
             integrity: Integrity::None,
             prf: Prf::HmacSha2_256,
             group: Group::X25519,
+            additional: Default::default(),
         };
         assert_eq!(ike(&gcm), "aes256gcm16-prfsha256-x25519");
+        let mut hybrid = gcm;
+        (hybrid.additional[0], hybrid.additional[2]) = (Group::MlKem768, Group::EcpP384);
+        assert_eq!(ike(&hybrid), "aes256gcm16-prfsha256-x25519-ke1_mlkem768-ke3_ecp384");
         let cbc = IkeAlgorithms {
             encryption: Encryption::AesCbc { bits: 128 },
             integrity: Integrity::HmacSha2_256_128,
             prf: Prf::HmacSha2_512,
             group: Group::Modp2048,
+            additional: Default::default(),
         };
         assert_eq!(ike(&cbc), "aes128-sha256-prfsha512-modp2048");
         let cipher = Cipher::CbcHmac { bits: 192, mac: MacAlgorithm::HmacSha2_384_192 };

@@ -240,7 +240,7 @@ fn repeat(
 }
 
 /// Seals a request; it leaves when it is stored.
-fn send(
+pub(super) fn send(
     sa: &mut IkeSa,
     request: Request,
     cx: &mut crate::context::Context<'_>,

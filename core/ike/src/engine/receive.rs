@@ -2,12 +2,14 @@
 //! established one to its exchange, and the way of the answer back.
 
 use crate::context::Context;
+use crate::engine::drive::send;
 use crate::engine::{Engine, Ownership};
 use crate::error::Drop;
 use crate::exchange::contents::{Contents, notify};
 use crate::exchange::{
-    Fate, Reply, create_child_sa, ike_auth, ike_auth_initiator, ike_sa_init, ike_sa_init_initiator,
-    informational, mobike, rekey_ike,
+    Fate, Reply, create_child_sa, ike_auth, ike_auth_initiator, ike_followup_ke, ike_intermediate,
+    ike_intermediate_initiator, ike_sa_init, ike_sa_init_initiator, informational, mobike,
+    rekey_ike,
 };
 use crate::ledger::Transaction;
 use crate::output::{CloseReason, Output};
@@ -105,6 +107,13 @@ impl Engine {
             }
             (true, ExchangeType::IkeAuth, true) => {
                 ike_auth_initiator::complete(&mut cx, id, &datagram, message)
+            }
+            (true, ExchangeType::IkeIntermediate, false) => {
+                return ike_intermediate::respond(&mut cx, id, &datagram, message);
+            }
+            (true, ExchangeType::IkeIntermediate, true) => {
+                ike_intermediate_initiator::complete(&mut cx, id, &datagram, message);
+                return self.arm_half_open(id);
             }
             (true, _, _) => return cx.drop(Drop::UnexpectedExchange),
             (false, _, _) => return self.receive_for_nobody(now, id, &datagram, message),
@@ -275,7 +284,7 @@ impl Engine {
         let fate = match sealed {
             Ok(message) => {
                 sa.window.answered(header.message_id, message.clone());
-                if reply.fate != Fate::Keep {
+                if matches!(reply.fate, Fate::Close(_)) {
                     let (request, response) = (datagram.message.clone(), message.clone());
                     tx.last_words = Some(Ended { id, request, response });
                 }
@@ -334,9 +343,14 @@ impl Engine {
 }
 
 /// The SA goes back to the others, or ends.
-fn conclude(cx: &mut Context<'_>, sa: Box<IkeSa>, fate: Fate, tx: &mut Transaction) {
+fn conclude(cx: &mut Context<'_>, mut sa: Box<IkeSa>, fate: Fate, tx: &mut Transaction) {
     match fate {
         Fate::Keep => cx.tables.insert(sa),
+        Fate::Continue(request) => match send(&mut sa, request, cx, tx) {
+            Ok(()) => cx.tables.insert(sa),
+            // No IV is left for its keys, so it can only end.
+            Err(_) => cx.end_sa(sa, CloseReason::Expired, tx),
+        },
         Fate::Close(reason) => cx.end_sa(sa, reason, tx),
     }
 }
@@ -383,6 +397,7 @@ fn answer(
     match exchange {
         ExchangeType::CreateChildSa => create_child_sa::respond(cx, sa, &contents, tx),
         ExchangeType::Informational => informational::respond(cx, sa, datagram, &contents, tx),
+        ExchangeType::IkeFollowupKe => ike_followup_ke::respond(cx, sa, &contents, tx),
         _ => fatal(),
     }
 }

@@ -15,8 +15,8 @@ use vipsec_crypto::Random;
 use vipsec_wire::id::{Epoch, EspSpi, IkeSaId};
 use vipsec_wire::record;
 use vipsec_wire::record::v1::{
-    ChildConstant, HalfOpenInitiator, IkeAddresses, IkeConstant, IkeMutable, Mirrored,
-    StoredRequest,
+    ChildConstant, HalfOpenAuth, HalfOpenInitiator, IkeAddresses, IkeConstant, IkeMutable,
+    Mirrored, StoredRequest,
 };
 use vipsec_wire::time::Timestamp;
 
@@ -219,14 +219,14 @@ impl Engine {
         if self.tables.get(id).is_some() {
             return Ok(());
         }
-        let open = |auth: &vipsec_wire::record::v1::HalfOpenAuth| {
+        let open = |auth: &HalfOpenAuth| {
             Protection::new(&auth.algorithms, &auth.keys, true)
                 .map_err(|_| Error::Record("keys of the half-open IKE SA"))
         };
         let protection = state.auth.as_ref().map(open).transpose()?;
         self.forget_initiator(id);
-        if let Some(auth) = &state.auth {
-            self.tables.reserve(auth.offer.spi, id);
+        if let Some(offer) = state.auth.as_ref().and_then(HalfOpenAuth::offer) {
+            self.tables.reserve(offer.spi, id);
         }
         self.tables.half_open.insert_initiator(Initiator {
             state,

@@ -57,6 +57,10 @@ pub(super) fn next(sa: &IkeSa, now: Timestamp, holding: bool) -> Option<Task> {
     if sa.phase != IkePhase::Established {
         return None;
     }
+    // The Child SAs are about to move to another IKE SA (RFC 7296 section 2.25.2).
+    if sa.is_being_replaced() && now < sa.live.not_before {
+        return None;
+    }
     let gone = children_to_delete(sa, now);
     if !gone.is_empty() {
         return Some(Task::DeleteChildren(gone));

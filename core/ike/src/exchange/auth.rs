@@ -19,6 +19,8 @@ pub(crate) struct SignedOctets<'a> {
     pub(crate) identity: &'a Identity,
     /// It is the initiator.
     pub(crate) initiator: bool,
+    /// IntAuth, empty without IKE_INTERMEDIATE exchanges (RFC 9242 section 3.3.1).
+    pub(crate) intermediate: &'a [u8],
 }
 
 /// The AUTH value of a side for a shared key.
@@ -31,7 +33,8 @@ pub(crate) fn shared_key_auth(
     let key_of_side = if octets.initiator { &keys.pi } else { &keys.pr };
     let data = crypto_prf(algorithms.prf).map(|prf| {
         let identity = prf.prf(key_of_side.expose(), &[&octets.identity.emit_body()]);
-        prf.shared_key_auth(key, &[octets.message, octets.nonce, identity.expose()])
+        let parts = [octets.message, octets.nonce, identity.expose(), octets.intermediate];
+        prf.shared_key_auth(key, &parts)
     });
     let data = data.map_or_else(Vec::new, |secret| secret.expose().to_vec());
     Auth { method: AuthMethod::SharedKey, data }

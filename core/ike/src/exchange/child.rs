@@ -15,8 +15,10 @@ use core::net::IpAddr;
 use vipsec_crypto::Secret;
 use vipsec_esp::{ChildSa, HalfKeys, Lifetime, Limits, Mode};
 use vipsec_wire::id::{Epoch, EspSpi};
-use vipsec_wire::ike::{Esn, Group, NotifyType, Payload, Side, TrafficSelector, TrafficSelectors};
-use vipsec_wire::record::v1::{ChildOffer, IkeAddresses};
+use vipsec_wire::ike::{
+    AdditionalGroups, Esn, Group, NotifyType, Payload, Side, TrafficSelector, TrafficSelectors,
+};
+use vipsec_wire::record::v1::{ChildAgreed, ChildOffer, IkeAddresses};
 
 /// What `dynamic` means on both sides.
 #[derive(Debug, Clone, Copy)]
@@ -133,6 +135,43 @@ pub(crate) struct Agreed {
     pub(crate) transport: bool,
 }
 
+impl Agreed {
+    /// What has to be kept until the additional key exchanges are done.
+    pub(crate) fn stored(&self) -> ChildAgreed {
+        ChildAgreed {
+            child: self.child.clone(),
+            encryption: self.algorithms.encryption,
+            integrity: self.algorithms.integrity,
+            esn: self.algorithms.esn == Esn::Yes,
+            spi_in: self.spi_in,
+            spi_out: self.spi_out,
+            local: self.local.clone(),
+            remote: self.remote.clone(),
+            transport: self.transport,
+        }
+    }
+}
+
+impl From<ChildAgreed> for Agreed {
+    fn from(stored: ChildAgreed) -> Agreed {
+        Agreed {
+            child: stored.child,
+            algorithms: EspAlgorithms {
+                encryption: stored.encryption,
+                integrity: stored.integrity,
+                group: Group::None,
+                additional: AdditionalGroups::default(),
+                esn: if stored.esn { Esn::Yes } else { Esn::No },
+            },
+            spi_in: stored.spi_in,
+            spi_out: stored.spi_out,
+            local: stored.local,
+            remote: stored.remote,
+            transport: stored.transport,
+        }
+    }
+}
+
 /// A choice from a peer's offer and the payloads that answer it.
 pub(crate) struct Chosen {
     pub(crate) agreed: Agreed,
@@ -226,7 +265,8 @@ pub(crate) fn accept(offer: &ChildOffer, behind: &Behind, contents: &Contents) -
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Ingredients<'a> {
     pub(crate) nonces: Nonces<'a>,
-    pub(crate) shared: Option<&'a Secret>,
+    /// Of the key exchanges of its own, in their order.
+    pub(crate) secrets: &'a [Secret],
     /// We are the initiator of the exchange.
     pub(crate) initiator: bool,
     /// The epoch in which our nonce was drawn.
@@ -243,8 +283,8 @@ pub(crate) fn make(
     let about = &sa.about;
     let parent = (&about.algorithms, &about.keys);
     let algorithms = &agreed.algorithms;
-    let Ingredients { nonces, shared, initiator, born } = ingredients;
-    let material = derive_child(parent, algorithms, shared, nonces)?;
+    let Ingredients { nonces, secrets, initiator, born } = ingredients;
+    let material = derive_child(parent, algorithms, secrets, nonces)?;
     let cipher = cipher(algorithms.encryption, algorithms.integrity);
     let (inbound, outbound) = split(material, agreed.spi_in, agreed.spi_out, initiator);
     let config = cx.connection(&about.connection).and_then(|c| c.child(&agreed.child));

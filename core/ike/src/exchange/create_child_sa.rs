@@ -1,17 +1,19 @@
 //! CREATE_CHILD_SA (RFC 7296 section 1.3), both roles: what rekeys and new Child SAs have in common,
-//! and the new Child SA itself. Rekeys are in files of their own. IKE_FOLLOWUP_KE (RFC 9370) will
-//! continue from here.
+//! and the new Child SA itself. Rekeys are in files of their own, as are the additional key
+//! exchanges that may follow (RFC 9370).
 
 use crate::config::Child as ChildConfig;
 use crate::context::Context;
 use crate::exchange::child::{self, Behind, Ingredients};
 use crate::exchange::contents::Contents;
 use crate::exchange::ike_auth::add_child;
-use crate::exchange::{Fate, Reply, Request, rekey_child, rekey_ike, wanted_group};
-use crate::keys::{Nonces, agree, draw_nonce, draw_private};
+use crate::exchange::{
+    Fate, Reply, Request, ike_followup_ke, rekey_child, rekey_ike, wanted_group,
+};
+use crate::keys::{self, Nonces, agree, draw_nonce, draw_private};
 use crate::ledger::Transaction;
 use crate::output::Event;
-use crate::proposals::{KeyExchangeUse, first_group, offers_group};
+use crate::proposals::{KeyExchangeUse, first_group, has_none, offers_group};
 use crate::sa::IkeSa;
 use core::time::Duration;
 use vipsec_crypto::Secret;
@@ -21,7 +23,7 @@ use vipsec_wire::ike::{
     Group, KeyExchange, Nonce, Notify, NotifyType, Payload, Protocol, SecurityAssociation,
 };
 use vipsec_wire::record::v1::{
-    ChildLink, ChildPhase, Continuation, CreateChild, IkePhase, PrivateValue,
+    ChildLink, ChildPhase, Continuation, CreateChild, Followup, IkePhase, PrivateValue, Product,
 };
 
 /// Least time before something that the peer could not do just now is asked again; up to as much
@@ -66,7 +68,8 @@ pub(crate) fn ask(
     });
     payloads.extend(rest);
     let born = cx.epoch;
-    let create = CreateChild { offer, rekeys, nonce, private, born, collision: None };
+    let create =
+        CreateChild { offer, rekeys, nonce, private, born, collision: None, followup: None };
     Some(Request { payloads, continuation: Continuation::CreateChild(Box::new(create)) })
 }
 
@@ -98,9 +101,12 @@ pub(crate) fn respond(
         return rekey_child::respond(cx, sa, contents, notify, tx);
     }
     match answer(cx, sa, contents, None) {
-        Ok(answer) => {
-            add_child(cx, sa, answer.child, ChildPhase::Active, true, None, tx);
-            Reply::new(answer.payloads)
+        Ok(Answer { made, payloads, .. }) => {
+            match made {
+                Made::Now(child) => add_child(cx, sa, *child, ChildPhase::Active, true, None, tx),
+                Made::Later(followup) => ike_followup_ke::wait(cx, sa, followup),
+            }
+            Reply::new(payloads)
         }
         Err(reply) => {
             report_refusal(sa, &reply, tx);
@@ -119,20 +125,29 @@ fn is_for_ike(offer: &SecurityAssociation) -> bool {
     offer.proposals.first().is_some_and(|proposal| proposal.protocol == Protocol::Ike)
 }
 
-/// A Child SA that a peer's request has led to.
+/// The Child SA that a peer's request leads to.
+pub(crate) enum Made {
+    /// It is there.
+    Now(Box<ChildSa>),
+    /// It will be after the additional key exchanges.
+    Later(Box<Followup>),
+}
+
+/// What answers a peer's request.
 pub(crate) struct Answer {
-    pub(crate) child: ChildSa,
+    pub(crate) made: Made,
     pub(crate) payloads: Vec<Payload>,
     /// The lower of the two nonces.
     pub(crate) lower_nonce: Vec<u8>,
 }
 
-/// Makes the Child SA that a peer asks for, or the error that answers it.
+/// Makes the Child SA that a peer asks for, or the error that answers it. `rekeys`: in place of
+/// which, and the child that it has to be.
 pub(crate) fn answer(
     cx: &mut Context<'_>,
     sa: &IkeSa,
     contents: &Contents,
-    only: Option<&str>,
+    rekeys: Option<(EspSpi, &str)>,
 ) -> Result<Answer, Reply> {
     let refuse = |kind| Err(Reply::error(kind));
     let Some(nonce_i) = &contents.nonce else {
@@ -140,7 +155,7 @@ pub(crate) fn answer(
     };
     // What replaces another counts only until that is deleted.
     let most = cx.config.limits.children_max;
-    let most = if only.is_some() { most.saturating_mul(2) } else { most };
+    let most = if rekeys.is_some() { most.saturating_mul(2) } else { most };
     if sa.children.len() >= most {
         return refuse(NotifyType::NO_ADDITIONAL_SAS);
     }
@@ -150,6 +165,7 @@ pub(crate) fn answer(
     let behind = Behind::of(sa);
     let sent = contents.key_exchange.as_ref().map_or(Group::None, |exchange| exchange.group);
     let allowed = KeyExchangeUse::Allowed { sent };
+    let only = rekeys.map(|(_, name)| name);
     let chosen =
         child::choose(cx, connection, &behind, contents, allowed, only).map_err(Reply::error)?;
     let exchanged = exchange_keys(cx, chosen.agreed.algorithms.group, contents)?;
@@ -162,11 +178,26 @@ pub(crate) fn answer(
     });
     payloads.extend(rest);
     let nonces = Nonces { initiator: nonce_i, responder: &nonce_r };
-    let born = cx.epoch;
-    let ingredients = Ingredients { nonces, shared: shared.as_ref(), initiator: false, born };
-    let child = child::make(cx, sa, chosen.agreed, ingredients);
-    let child = child.map_err(|_| Reply::error(NotifyType::NO_PROPOSAL_CHOSEN))?;
-    Ok(Answer { child, payloads, lower_nonce: nonces.lower().to_vec() })
+    let lower_nonce = nonces.lower().to_vec();
+    let additional = chosen.agreed.algorithms.additional;
+    let made = match (shared, has_none(&additional)) {
+        (Some(shared), false) => {
+            let (agreed, rekeys) = (chosen.agreed.stored(), rekeys.map(|(spi, _)| spi));
+            let product = Product::Child { agreed, rekeys };
+            let mut followup =
+                ike_followup_ke::begin(cx, Some(shared), nonces, &additional, product);
+            payloads.push(ike_followup_ke::draw_link(cx, &mut followup));
+            Made::Later(Box::new(followup))
+        }
+        (shared, _) => {
+            let secrets = shared.as_slice();
+            let ingredients = Ingredients { nonces, secrets, initiator: false, born: cx.epoch };
+            let child = child::make(cx, sa, chosen.agreed, ingredients);
+            let child = child.map_err(|_| Reply::error(NotifyType::NO_PROPOSAL_CHOSEN))?;
+            Made::Now(Box::new(child))
+        }
+    };
+    Ok(Answer { made, payloads, lower_nonce })
 }
 
 /// Our half of a key exchange in the group that was chosen, if one was.
@@ -183,12 +214,12 @@ pub(crate) fn exchange_keys(
         return Err(Reply::invalid_group(group));
     };
     let syntax = |_| Reply::error(NotifyType::INVALID_SYNTAX);
-    let (private, public) = draw_private(group, cx.rng).map_err(syntax)?;
-    let shared = agree(&private, &exchange.public).map_err(syntax)?;
-    Ok(Some((shared, key_exchange(&private, public))))
+    let (public, shared) = keys::answer(group, &exchange.public, cx.rng).map_err(syntax)?;
+    Ok(Some((shared, Payload::KeyExchange(KeyExchange { group, public }))))
 }
 
-/// Handles the response to a request for a new or rekeyed Child SA.
+/// Handles the response to a request for a new or rekeyed Child SA, or to one of the additional key
+/// exchanges that follow.
 pub(crate) fn complete(
     cx: &mut Context<'_>,
     sa: &mut IkeSa,
@@ -196,32 +227,104 @@ pub(crate) fn complete(
     contents: &Contents,
     tx: &mut Transaction,
 ) -> Fate {
-    if contents.security_association.is_none() {
+    let answered = match &create.followup {
+        Some(_) => contents.key_exchange.is_some(),
+        None => contents.security_association.is_some(),
+    };
+    if !answered {
         let unknown = Notify::new(NotifyType::NO_PROPOSAL_CHOSEN, Vec::new());
         let error = contents.error().cloned().unwrap_or(unknown);
-        match create.rekeys {
-            Some(old) => rekey_child::refused(cx, sa, &create, old, &error, tx),
-            None => refused(cx, sa, &create, &error, tx),
-        }
+        come_to_nothing(cx, sa, &create, &error, tx);
         return Fate::Keep;
     }
-    sa.live.regrouped = false;
-    match make(cx, sa, &create, contents) {
-        Some((made, lower_nonce)) => match create.rekeys {
-            Some(old) => rekey_child::complete(cx, sa, &create, old, made, &lower_nonce, tx),
-            None => add_child(cx, sa, made, ChildPhase::Active, true, None, tx),
-        },
-        // The peer has an SA that we cannot have: it is told to delete it.
-        None => {
-            disown(cx, sa, create.offer.spi);
-            let error = Notify::new(NotifyType::NO_PROPOSAL_CHOSEN, Vec::new());
-            match create.rekeys {
-                Some(old) => rekey_child::refused(cx, sa, &create, old, &error, tx),
-                None => refused(cx, sa, &create, &error, tx),
+    let followup = match create.followup.clone() {
+        Some(followup) => ike_followup_ke::conclude(create.private.as_ref(), *followup, contents),
+        None => agree_on_child(cx, sa, &create, contents),
+    };
+    match followup {
+        Some(followup) if !followup.remaining.is_empty() => {
+            return go_on(cx, sa, create, followup, tx);
+        }
+        Some(followup) if ike_followup_ke::makes_child_at(&followup, create.offer.spi) => {
+            if finish(cx, sa, &create, followup, tx).is_some() {
+                return Fate::Keep;
             }
+            // The peer has an SA that we cannot have: it is told to delete it.
+            disown(cx, sa, create.offer.spi);
+        }
+        _ if create.followup.is_none() => disown(cx, sa, create.offer.spi),
+        _ => {}
+    }
+    let error = Notify::new(NotifyType::NO_PROPOSAL_CHOSEN, Vec::new());
+    come_to_nothing(cx, sa, &create, &error, tx);
+    Fate::Keep
+}
+
+/// The next additional key exchange, unless the peer's rekey of the same Child SA has won meanwhile.
+fn go_on(
+    cx: &mut Context<'_>,
+    sa: &mut IkeSa,
+    create: CreateChild,
+    followup: Followup,
+    tx: &mut Transaction,
+) -> Fate {
+    if let (Some(old), Some(collision)) = (create.rekeys, &create.collision) {
+        if ike_followup_ke::nonces(&followup).lower() < collision.lower_nonce.as_slice() {
+            rekey_child::give_way(cx, sa, old, collision.spi, tx);
+            return Fate::Keep;
+        }
+        // The peer's side of it comes to nothing, if it has not already.
+        let theirs =
+            |followup: &mut Box<Followup>| ike_followup_ke::makes_child_at(followup, collision.spi);
+        sa.followup.take_if(theirs);
+    }
+    match ike_followup_ke::request(cx, &followup) {
+        Some((payloads, private)) => {
+            let followup = Some(Box::new(followup));
+            let create = CreateChild { private: Some(private), followup, ..create };
+            let continuation = Continuation::CreateChild(Box::new(create));
+            Fate::Continue(Request { payloads, continuation })
+        }
+        None => {
+            let error = Notify::new(NotifyType::NO_PROPOSAL_CHOSEN, Vec::new());
+            come_to_nothing(cx, sa, &create, &error, tx);
+            Fate::Keep
         }
     }
-    Fate::Keep
+}
+
+/// The Child SA comes into being; `None` if it cannot.
+fn finish(
+    cx: &mut Context<'_>,
+    sa: &mut IkeSa,
+    create: &CreateChild,
+    followup: Followup,
+    tx: &mut Transaction,
+) -> Option<()> {
+    if cx.tables.child(create.offer.spi).is_some() {
+        return None;
+    }
+    let lower_nonce = ike_followup_ke::nonces(&followup).lower().to_vec();
+    let made = ike_followup_ke::make_child(cx, sa, followup, true)?;
+    match create.rekeys {
+        Some(old) => rekey_child::complete(cx, sa, create, old, made, &lower_nonce, tx),
+        None => add_child(cx, sa, made, ChildPhase::Active, true, None, tx),
+    }
+    Some(())
+}
+
+/// Nothing comes of a request of ours.
+fn come_to_nothing(
+    cx: &mut Context<'_>,
+    sa: &mut IkeSa,
+    create: &CreateChild,
+    error: &Notify,
+    tx: &mut Transaction,
+) {
+    match create.rekeys {
+        Some(old) => rekey_child::refused(cx, sa, create, old, error, tx),
+        None => refused(cx, sa, create, error, tx),
+    }
 }
 
 /// The peer has a Child SA that we have not made, at an SPI that we have offered. It stands among
@@ -234,20 +337,19 @@ pub(crate) fn disown(cx: &Context<'_>, sa: &mut IkeSa, spi: EspSpi) {
     }
 }
 
-/// The Child SA that a response has led to, and the lower of the two nonces.
-fn make(
-    cx: &mut Context<'_>,
+/// What the response to a CREATE_CHILD_SA has led to: all that the Child SA is made of, now or after
+/// the additional key exchanges. `None` when it does not fit our request.
+fn agree_on_child(
+    cx: &Context<'_>,
     sa: &IkeSa,
     create: &CreateChild,
     contents: &Contents,
-) -> Option<(ChildSa, Vec<u8>)> {
+) -> Option<Followup> {
     let agreed = child::accept(&create.offer, &Behind::of(sa), contents)?;
     let nonce_r = contents.nonce.as_ref()?;
-    if cx.tables.child(create.offer.spi).is_some() {
-        return None;
-    }
+    let additional = agreed.algorithms.additional;
     let shared = match (agreed.algorithms.group, &create.private) {
-        (Group::None, _) => None,
+        (Group::None, _) if has_none(&additional) => None,
         (group, Some(private)) if group == private.group => {
             let exchange = contents.key_exchange.as_ref().filter(|e| e.group == group)?;
             Some(agree(private, &exchange.public).ok()?)
@@ -255,10 +357,9 @@ fn make(
         _ => return None,
     };
     let nonces = Nonces { initiator: &create.nonce, responder: nonce_r };
-    let ingredients =
-        Ingredients { nonces, shared: shared.as_ref(), initiator: true, born: create.born };
-    let made = child::make(cx, sa, agreed, ingredients).ok()?;
-    Some((made, nonces.lower().to_vec()))
+    let product = Product::Child { agreed: agreed.stored(), rekeys: create.rekeys };
+    let followup = ike_followup_ke::begin(cx, shared, nonces, &additional, product);
+    ike_followup_ke::linked(Followup { born: create.born, ..followup }, contents)
 }
 
 /// The peer has refused a new Child SA.
@@ -296,7 +397,7 @@ pub(crate) fn retry(
             sa.live.regrouped = sa.live.preferred_group.is_some();
             sa.live.regrouped
         }
-        NotifyType::TEMPORARY_FAILURE => {
+        NotifyType::TEMPORARY_FAILURE | NotifyType::STATE_NOT_FOUND => {
             sa.live.not_before = cx.now + TEMPORARY_WAIT + cx.jitter_span(TEMPORARY_WAIT);
             true
         }

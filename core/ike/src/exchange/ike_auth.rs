@@ -14,6 +14,7 @@ use crate::exchange::auth::{
 use crate::exchange::child::{self, Behind, Ingredients};
 use crate::exchange::configuration::{self, Granted};
 use crate::exchange::contents::{Contents, notify};
+use crate::exchange::ike_intermediate;
 use crate::exchange::mobike;
 use crate::half_open::Responder;
 use crate::keys::{Nonces, agree, derive_ike};
@@ -37,8 +38,10 @@ use vipsec_wire::record::v1::{
 };
 use vipsec_wire::time::Timestamp;
 
-/// The message ID of the IKE_AUTH.
-const MESSAGE_ID: u32 = 1;
+/// The message ID of the IKE_AUTH: it follows the IKE_SA_INIT and the IKE_INTERMEDIATE exchanges.
+fn message_id(state: &HalfOpenResponder) -> u32 {
+    1 + ike_intermediate::done(state)
+}
 
 /// A key that nobody has, for peers that there is no key for: their AUTH is computed all the same.
 const NOBODYS_KEY: &[u8] = b"no connection fits this peer";
@@ -75,7 +78,7 @@ pub(crate) fn respond(
     match established {
         Ok(done) => Some(done),
         Err(error) => {
-            fail(cx, half, datagram, error);
+            fail(cx, half, datagram, ExchangeType::IkeAuth, error);
             None
         }
     }
@@ -88,24 +91,36 @@ fn open(
     message: &Message,
 ) -> Result<Vec<Payload>, OpenFailure> {
     let encrypted = message.encrypted.as_ref().ok_or(OpenFailure::Unauthentic)?;
-    if message.header.message_id != MESSAGE_ID {
+    let complete = ike_intermediate::next_method(&half.state).is_none();
+    if message.header.message_id != message_id(&half.state) || !complete {
         return Err(OpenFailure::Unauthentic);
     }
-    if half.keys.is_none() {
-        half.keys = derive(&half.state);
+    half.derive().ok_or(OpenFailure::Unauthentic)?.open(&datagram.message, encrypted)
+}
+
+impl Responder {
+    /// The keys that protect the next request.
+    pub(crate) fn derive(&mut self) -> Option<&Protection> {
+        if self.keys.is_none() {
+            self.keys = derive(&self.state);
+        }
+        self.keys.as_ref().map(|(protection, _)| protection)
     }
-    let (protection, _) = half.keys.as_ref().ok_or(OpenFailure::Unauthentic)?;
-    protection.open(&datagram.message, encrypted)
 }
 
 fn derive(state: &HalfOpenResponder) -> Option<(Protection, IkeKeys)> {
-    let shared = agree(&state.private, &state.peer_public).ok()?;
-    let keys = derive_ike(&state.algorithms, &shared, nonces(state), state.spis).ok()?;
+    let keys = match &state.intermediate {
+        Some(intermediate) => intermediate.keys.clone(),
+        None => {
+            let shared = agree(&state.private, &state.peer_public).ok()?;
+            derive_ike(&state.algorithms, &shared, nonces(state), state.spis).ok()?
+        }
+    };
     let protection = Protection::new(&state.algorithms, &keys, false).ok()?;
     Some((protection, keys))
 }
 
-fn nonces(state: &HalfOpenResponder) -> Nonces<'_> {
+pub(crate) fn nonces(state: &HalfOpenResponder) -> Nonces<'_> {
     Nonces { initiator: &state.initiator_nonce, responder: &state.responder_nonce }
 }
 
@@ -120,12 +135,18 @@ pub(crate) fn refusal(error: ParseError) -> Notify {
 }
 
 /// Answers with an error; the half-open SA stays only to repeat it.
-fn fail(cx: &mut Context<'_>, half: Responder, datagram: &Datagram, error: Notify) {
+pub(crate) fn fail(
+    cx: &mut Context<'_>,
+    half: Responder,
+    datagram: &Datagram,
+    exchange: ExchangeType,
+    error: Notify,
+) {
     let id = half.state.id;
-    let header = header(&half.state);
+    let header = header(&half.state, exchange);
     let reason = match error.kind {
         NotifyType::AUTHENTICATION_FAILED => CloseReason::AuthenticationFailed,
-        _ => CloseReason::ProtocolViolation("IKE_AUTH request"),
+        _ => CloseReason::ProtocolViolation("request before authentication"),
     };
     let mut iv = IvSequence::new(cx.epoch, half.state.born);
     let sealed = half.keys.as_ref().and_then(|(protection, _)| {
@@ -140,14 +161,15 @@ fn fail(cx: &mut Context<'_>, half: Responder, datagram: &Datagram, error: Notif
     cx.event(Event::Failed { id, remote: datagram.remote, reason });
 }
 
-fn header(state: &HalfOpenResponder) -> Header {
+/// The header of the answer to the next request.
+pub(crate) fn header(state: &HalfOpenResponder, exchange: ExchangeType) -> Header {
     Header {
         spis: state.spis,
-        exchange: ExchangeType::IkeAuth,
+        exchange,
         from_initiator: false,
         response: true,
         higher_version: false,
-        message_id: MESSAGE_ID,
+        message_id: message_id(state),
     }
 }
 
@@ -174,11 +196,13 @@ fn authenticate<'a>(
     let address = datagram.remote.ip();
     let connection = choose_connection(cx.config, address, remote, wanted, &half.algorithms);
     let key = connection.and_then(|connection| shared_key(connection, remote));
+    let intermediate = ike_intermediate::proof(half);
     let octets = SignedOctets {
         message: &half.request,
         nonce: &half.responder_nonce,
         identity: remote,
         initiator: true,
+        intermediate: &intermediate,
     };
     let key_or_none = key.unwrap_or(NOBODYS_KEY);
     let proven = verify_shared_key(&half.algorithms, keys, key_or_none, octets, auth);
@@ -222,7 +246,7 @@ fn establish(
     let about = Description { extensions, ..about };
     let mut addresses = half.state.addresses;
     (addresses.local, addresses.remote) = (datagram.local, datagram.remote);
-    let sa = IkeSa::new(about, Window::new(0, MESSAGE_ID + 1), addresses);
+    let sa = IkeSa::new(about, Window::new(0, message_id(&half.state) + 1), addresses);
     let mut sa = Box::new(sa.map_err(|_| internal())?);
     sa.window.note_grant(contents);
     mobike::note_addresses(&mut sa, contents);
@@ -234,9 +258,9 @@ fn establish(
         Some(error) => vec![notify(error)],
         None => first_child(cx, &mut sa, &half.state, peer.connection, contents, &mut tx),
     });
-    let response =
-        sa.seal(&header(&half.state), &payloads, cx.epoch, cx.rng).map_err(|_| internal())?;
-    sa.window.answered(MESSAGE_ID, response.clone());
+    let header = header(&half.state, ExchangeType::IkeAuth);
+    let response = sa.seal(&header, &payloads, cx.epoch, cx.rng).map_err(|_| internal())?;
+    sa.window.answered(header.message_id, response.clone());
     let constant = snapshot::constant(cx.config.vip, &sa.about);
     tx.changes.push(Change::IkeConstant(Box::new(constant)));
     tx.events.insert(0, established_event(&sa));
@@ -262,11 +286,13 @@ pub(crate) fn established_event(sa: &IkeSa) -> Event {
 
 /// IDr and AUTH.
 fn prove(half: &HalfOpenResponder, keys: &IkeKeys, peer: &Authenticated<'_>) -> Vec<Payload> {
+    let intermediate = ike_intermediate::proof(half);
     let octets = SignedOctets {
         message: &half.response,
         nonce: &half.initiator_nonce,
         identity: &peer.local,
         initiator: false,
+        intermediate: &intermediate,
     };
     let auth = shared_key_auth(&half.algorithms, keys, peer.key, octets);
     let identity = Identification { side: Side::Responder, identity: peer.local.clone() };
@@ -372,7 +398,7 @@ fn first_child(
     let made = child::choose(cx, connection, &behind, contents, never, None).and_then(|chosen| {
         let (first, rest) = chosen.payloads();
         let ingredients =
-            Ingredients { nonces: nonces(half), shared: None, initiator: false, born: half.born };
+            Ingredients { nonces: nonces(half), secrets: &[], initiator: false, born: half.born };
         let made = child::make(cx, sa, chosen.agreed, ingredients);
         let made = made.map_err(|_| NotifyType::NO_PROPOSAL_CHOSEN)?;
         Ok((made, [vec![first], rest].concat()))

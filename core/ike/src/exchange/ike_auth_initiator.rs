@@ -11,6 +11,7 @@ use crate::exchange::configuration;
 use crate::exchange::contents::{Contents, notify};
 use crate::exchange::create_child_sa::disown;
 use crate::exchange::ike_auth::{add_child, draw_lifetime, established_event};
+use crate::exchange::ike_intermediate;
 use crate::exchange::ike_sa_init_initiator::AgreedKeys;
 use crate::exchange::mobike;
 use crate::half_open::Initiator;
@@ -30,10 +31,13 @@ use vipsec_wire::ike::{
     Payload, Side,
 };
 use vipsec_wire::record::v1::{
-    ChildPhase, Extensions, HalfOpenAuth, HalfOpenInitiator, MobikeRole,
+    ChildPhase, Extensions, HalfOpenAuth, HalfOpenInitiator, HalfOpenStep, MobikeRole,
 };
 
-const MESSAGE_ID: u32 = 1;
+/// The message ID of the request that an answer is awaited to.
+pub(crate) fn message_id(auth: &HalfOpenAuth) -> u32 {
+    1 + auth.intermediates
+}
 
 /// Makes the request; `None` if there is no key for the peer or no IV.
 pub(crate) fn begin(
@@ -41,16 +45,17 @@ pub(crate) fn begin(
     half: &mut Initiator,
     connection: &Connection,
     agreed: AgreedKeys,
-    response: Vec<u8>,
 ) -> Option<()> {
     let state = &half.state;
     let local = local_identity(cx.config, connection);
     let key = our_key(connection)?;
+    let message_id = 1 + agreed.intermediates;
     let octets = SignedOctets {
         message: &state.request,
         nonce: &agreed.responder_nonce,
         identity: &local,
         initiator: true,
+        intermediate: &ike_intermediate::int_auth(&agreed.proof, message_id),
     };
     let auth = shared_key_auth(&agreed.algorithms, &agreed.keys, key, octets);
     let id = |side, identity| Payload::Identification(Identification { side, identity });
@@ -75,20 +80,34 @@ pub(crate) fn begin(
     let (local, remote) = (state.addresses.local, state.addresses.remote);
     payloads.extend(mobike::no_nats(connection, local, remote));
     let mut iv = IvSequence::new(cx.epoch, state.born);
-    let header = header(agreed.spis, ExchangeType::IkeAuth, MESSAGE_ID);
+    let header = header(agreed.spis, ExchangeType::IkeAuth, message_id);
     let message = agreed.protection.seal(&header, &payloads, &mut iv, cx.rng).ok()?;
     half.iv = Some(iv);
-    half.protection = Some(agreed.protection);
-    half.state.auth = Some(HalfOpenAuth {
-        spis: agreed.spis,
-        algorithms: agreed.algorithms,
-        keys: agreed.keys,
-        responder_nonce: agreed.responder_nonce,
-        response,
-        message,
-        offer,
-    });
+    half.await_answer(agreed, message, HalfOpenStep::Auth(offer));
     Some(())
+}
+
+impl Initiator {
+    /// A request is made and waits for its answer.
+    pub(crate) fn await_answer(
+        &mut self,
+        agreed: AgreedKeys,
+        message: Vec<u8>,
+        step: HalfOpenStep,
+    ) {
+        self.protection = Some(agreed.protection);
+        self.state.auth = Some(HalfOpenAuth {
+            spis: agreed.spis,
+            algorithms: agreed.algorithms,
+            keys: agreed.keys,
+            responder_nonce: agreed.responder_nonce,
+            response: agreed.response,
+            intermediates: agreed.intermediates,
+            proof: agreed.proof,
+            message,
+            step,
+        });
+    }
 }
 
 /// Whether there is an IKE SA with the peer, whatever its connection, so that the new one is not
@@ -132,7 +151,7 @@ fn sides_before_assignment<'a>(connection: &Connection, behind: &'a Behind) -> S
     sides
 }
 
-fn header(spis: IkeSpis, exchange: ExchangeType, message_id: u32) -> Header {
+pub(crate) fn header(spis: IkeSpis, exchange: ExchangeType, message_id: u32) -> Header {
     Header {
         spis,
         exchange,
@@ -177,7 +196,8 @@ fn open(
     let half = cx.tables.half_open.initiator(id).ok_or(OpenFailure::Unauthentic)?;
     let encrypted = message.encrypted.as_ref().ok_or(OpenFailure::Unauthentic)?;
     let auth = half.state.auth.as_ref().ok_or(OpenFailure::Unauthentic)?;
-    if message.header.message_id != MESSAGE_ID || message.header.spis != auth.spis {
+    let Header { message_id: number, spis, .. } = message.header;
+    if auth.offer().is_none() || number != message_id(auth) || spis != auth.spis {
         return Err(OpenFailure::Unauthentic);
     }
     let protection = half.protection.as_ref().ok_or(OpenFailure::Unauthentic)?;
@@ -186,7 +206,7 @@ fn open(
 
 /// The peer has not proven who it is, or has answered with what is of no use, and may have an IKE SA
 /// now: it is told, once (RFC 7296 section 2.21.2).
-fn fail(cx: &mut Context<'_>, half: &mut Initiator, reason: CloseReason) {
+pub(crate) fn fail(cx: &mut Context<'_>, half: &mut Initiator, reason: CloseReason) {
     let (id, remote) = (half.state.id, half.state.addresses.remote);
     cx.outbox.outputs.push_back(Output::DropHalfOpen { id });
     let words = match reason {
@@ -196,7 +216,7 @@ fn fail(cx: &mut Context<'_>, half: &mut Initiator, reason: CloseReason) {
     };
     if let (Some(words), Some(auth), Some(protection)) = (words, &half.state.auth, &half.protection)
     {
-        let header = header(auth.spis, ExchangeType::Informational, MESSAGE_ID + 1);
+        let header = header(auth.spis, ExchangeType::Informational, message_id(auth) + 1);
         let mut iv = half.iv.unwrap_or(IvSequence::new(cx.epoch, half.state.born));
         if let Ok(message) = protection.seal(&header, &[words], &mut iv, cx.rng) {
             cx.transmit_to(&half.state.addresses, message);
@@ -222,7 +242,7 @@ fn establish(
     if may_move(&addresses) {
         addresses.remote = datagram.remote;
     }
-    let sa = IkeSa::new(about, Window::new(MESSAGE_ID + 1, 0), addresses);
+    let sa = IkeSa::new(about, Window::new(message_id(auth) + 1, 0), addresses);
     let mut sa = Box::new(sa.map_err(|_| broken())?);
     sa.continue_iv(half.iv);
     sa.window.note_grant(contents);
@@ -254,6 +274,7 @@ fn authenticate(
         nonce: &state.nonce,
         identity: remote,
         initiator: false,
+        intermediate: &ike_intermediate::int_auth(&auth.proof, message_id(auth)),
     };
     let wanted = connection.remote_id.as_ref().is_none_or(|wanted| wanted == remote);
     let key = shared_key(connection, remote).ok_or(failed.clone())?;
@@ -310,15 +331,16 @@ fn first_child(
         return tx.events.push(failed(refused.unwrap_or(NotifyType::NO_PROPOSAL_CHOSEN)));
     }
     let nonces = Nonces { initiator: &state.nonce, responder: &auth.responder_nonce };
-    let ingredients = Ingredients { nonces, shared: None, initiator: true, born: state.born };
-    let agreed = child::accept(&auth.offer, &Behind::of(sa), contents);
-    let free = cx.tables.child(auth.offer.spi).is_none();
+    let ingredients = Ingredients { nonces, secrets: &[], initiator: true, born: state.born };
+    let Some(offer) = auth.offer() else { return };
+    let agreed = child::accept(offer, &Behind::of(sa), contents);
+    let free = cx.tables.child(offer.spi).is_none();
     let made = agreed.filter(|_| free).and_then(|a| child::make(cx, sa, a, ingredients).ok());
     match made {
         Some(made) => add_child(cx, sa, made, ChildPhase::Active, true, None, tx),
         None => {
             tx.events.push(failed(NotifyType::NO_PROPOSAL_CHOSEN));
-            disown(cx, sa, auth.offer.spi);
+            disown(cx, sa, offer.spi);
         }
     }
 }

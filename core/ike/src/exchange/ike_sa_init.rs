@@ -12,10 +12,9 @@ use crate::exchange::invalid_group;
 use crate::keys::{NONCE_LENGTH, crypto_group, crypto_prf, draw_nonce, draw_private};
 use crate::nat;
 use crate::output::{Event, Output};
-use crate::proposals::{Choice, choose_ike};
+use crate::proposals::{Choice, choose_ike, has_none};
 use crate::puzzle;
 use crate::sa::Datagram;
-use vipsec_wire::id::IkeSaId;
 use vipsec_wire::ike::{
     ExchangeType, Header, IkeSpis, KeyExchange, Message, Nonce, Notify, NotifyType, Payload, Prf,
     Puzzle, SecurityAssociation, Transform,
@@ -26,7 +25,7 @@ use vipsec_wire::record::v1::{HalfOpenResponder, IkeAddresses, IkeAlgorithms, Mi
 /// The shortest nonce that a peer may send (RFC 7296 section 2.10).
 const SHORTEST_NONCE: usize = 16;
 /// The longest request that is kept for its IKE_AUTH.
-const LONGEST_REQUEST: usize = 8192;
+pub(crate) const LONGEST_REQUEST: usize = 8192;
 const _: () = assert!(NONCE_LENGTH >= SHORTEST_NONCE);
 
 /// What a request must have.
@@ -34,6 +33,8 @@ struct Asked<'a> {
     offer: &'a SecurityAssociation,
     exchange: &'a KeyExchange,
     nonce: &'a [u8],
+    /// The peer can do IKE_INTERMEDIATE exchanges.
+    intermediate: bool,
 }
 
 /// Answers a request.
@@ -56,7 +57,8 @@ pub(crate) fn respond(cx: &mut Context<'_>, datagram: &Datagram, message: &Messa
     else {
         return cx.drop(Drop::Malformed);
     };
-    let asked = Asked { offer, exchange, nonce };
+    let intermediate = contents.has(NotifyType::INTERMEDIATE_EXCHANGE_SUPPORTED);
+    let asked = Asked { offer, exchange, nonce, intermediate };
     if !admit(cx, datagram, header, &contents, nonce) {
         return;
     }
@@ -179,7 +181,8 @@ fn choose<'a>(
     let connections = cx.config.connections.iter();
     let mut connections = connections.filter(|connection| connection.remote.contains(address));
     let choice = connections.find_map(|connection| {
-        let choice = choose_ike(&connection.proposals, asked.offer, 0, asked.exchange.group)?;
+        let Asked { offer, exchange, intermediate, .. } = asked;
+        let choice = choose_ike(&connection.proposals, offer, 0, exchange.group, *intermediate)?;
         Some((connection, choice))
     });
     let (connection, choice) = choice.ok_or_else(|| notify(NotifyType::NO_PROPOSAL_CHOSEN))?;
@@ -238,6 +241,9 @@ fn accept(
         Payload::KeyExchange(exchange),
         Payload::Nonce(Nonce(nonce.clone())),
     ];
+    if asked.intermediate && !has_none(&choice.algorithms.additional) {
+        payloads.push(notify(NotifyType::INTERMEDIATE_EXCHANGE_SUPPORTED));
+    }
     if !connection.refuse_nat {
         payloads.extend(nat::notifies(spis, local, remote, force));
     }
@@ -262,12 +268,15 @@ fn accept(
         responder_nonce: nonce,
         request: datagram.message.clone(),
         response: response.clone(),
+        intermediate: None,
     };
-    keep(cx, id, state);
+    mirror(cx, state);
     cx.transmit(local, remote, response);
 }
 
-fn keep(cx: &mut Context<'_>, id: IkeSaId, state: HalfOpenResponder) {
+/// Keeps a half-open IKE SA, here and at the backups.
+pub(crate) fn mirror(cx: &mut Context<'_>, state: HalfOpenResponder) {
+    let id = state.id;
     let record = Mirrored::Responder(Box::new(state.clone()));
     let state_bytes = record::encode(&record);
     cx.tables.half_open.insert_responder(state);

@@ -7,13 +7,15 @@
 use crate::config::Connection;
 use crate::context::Context;
 use crate::error::{Drop, Error};
-use crate::exchange::contents::Contents;
-use crate::exchange::{ike_auth_initiator, wanted_group};
+use crate::exchange::contents::{Contents, notify};
+use crate::exchange::{ike_intermediate_initiator, wanted_group};
 use crate::half_open::Initiator;
 use crate::keys::{Nonces, agree, derive_ike, draw_nonce, draw_private};
 use crate::nat::{self, ENCAPSULATION_PORT, IKE_PORT};
 use crate::output::{CloseReason, Output};
-use crate::proposals::{accept_ike, first_group, offer_ike, offers_group};
+use crate::proposals::{
+    accept_ike, first_group, has_none, offer_ike, offers_additional, offers_group,
+};
 use crate::protect::Protection;
 use crate::puzzle::Search;
 use crate::retransmit::Retransmission;
@@ -27,7 +29,8 @@ use vipsec_wire::ike::{
 };
 use vipsec_wire::record;
 use vipsec_wire::record::v1::{
-    HalfOpenInitiator, IkeAddresses, IkeAlgorithms, IkeKeys, Mirrored, PrivateValue,
+    HalfOpenInitiator, IkeAddresses, IkeAlgorithms, IkeKeys, IntermediateProof, Mirrored,
+    PrivateValue,
 };
 
 /// How often a responder may have the request changed.
@@ -124,12 +127,16 @@ fn request(
     if !state.solution.is_empty() {
         payloads.push(Payload::PuzzleSolution(PuzzleSolution(state.solution.clone())));
     }
+    let intermediate = offers_additional(&offer);
     payloads.extend([
         Payload::SecurityAssociation(offer),
         Payload::KeyExchange(KeyExchange { group: state.private.group, public }),
         Payload::Nonce(Nonce(state.nonce.clone())),
     ]);
     let IkeAddresses { local, remote, .. } = state.addresses;
+    if intermediate {
+        payloads.push(notify(NotifyType::INTERMEDIATE_EXCHANGE_SUPPORTED));
+    }
     if !connection.refuse_nat {
         payloads.extend(nat::notifies(spis, local, remote, connection.force_encapsulation));
     }
@@ -199,7 +206,7 @@ fn step(
     if contents.security_association.is_none() {
         return refused(cx, half, connection, contents);
     }
-    let Some(agreed) = agree_keys(half, message, contents) else {
+    let Some(agreed) = agree_keys(half, datagram, message, contents) else {
         return Step::Ignored(Drop::UnexpectedResponse);
     };
     let spis = message.header.spis;
@@ -217,23 +224,30 @@ fn step(
     }
     half.retransmission = Retransmission::begin(cx.now, &cx.config.retransmit);
     half.suspicion = None;
-    let response = datagram.message.clone();
-    match ike_auth_initiator::begin(cx, half, connection, agreed, response) {
+    match ike_intermediate_initiator::advance(cx, half, connection, agreed) {
         Some(()) => Step::Authenticate,
         None => Step::Ignored(Drop::UnexpectedResponse),
     }
 }
 
-/// What IKE_SA_INIT has led to.
+/// What IKE_SA_INIT, and the IKE_INTERMEDIATE exchanges so far, have led to.
 pub(crate) struct AgreedKeys {
     pub(crate) spis: IkeSpis,
     pub(crate) algorithms: IkeAlgorithms,
     pub(crate) keys: IkeKeys,
     pub(crate) responder_nonce: Vec<u8>,
+    pub(crate) response: Vec<u8>,
+    pub(crate) intermediates: u32,
+    pub(crate) proof: IntermediateProof,
     pub(crate) protection: Protection,
 }
 
-fn agree_keys(half: &Initiator, message: &Message, contents: &Contents) -> Option<AgreedKeys> {
+fn agree_keys(
+    half: &Initiator,
+    datagram: &Datagram,
+    message: &Message,
+    contents: &Contents,
+) -> Option<AgreedKeys> {
     let (offer, _) = sent(&half.state)?;
     let (algorithms, _) = accept_ike(&offer, contents.security_association.as_ref()?)?;
     let exchange = contents.key_exchange.as_ref()?;
@@ -249,7 +263,22 @@ fn agree_keys(half: &Initiator, message: &Message, contents: &Contents) -> Optio
     let nonces = Nonces { initiator: &half.state.nonce, responder: &responder_nonce };
     let keys = derive_ike(&algorithms, &shared, nonces, spis).ok()?;
     let protection = Protection::new(&algorithms, &keys, true).ok()?;
-    Some(AgreedKeys { spis, algorithms, keys, responder_nonce, protection })
+    // Additional key exchanges need a way to carry them (RFC 9370 section 2.2.1).
+    if !has_none(&algorithms.additional)
+        && !contents.has(NotifyType::INTERMEDIATE_EXCHANGE_SUPPORTED)
+    {
+        return None;
+    }
+    Some(AgreedKeys {
+        spis,
+        algorithms,
+        keys,
+        responder_nonce,
+        response: datagram.message.clone(),
+        intermediates: 0,
+        proof: IntermediateProof::default(),
+        protection,
+    })
 }
 
 /// A response without SA payload: a cookie, another group, or an error.

@@ -1,6 +1,6 @@
 //! One file per exchange of RFC 7296, each with both roles: what a request is made of, how one is
 //! answered, and what a response brings about. Certificates and EAP will add theirs to `ike_auth`;
-//! IKE_INTERMEDIATE, IKE_FOLLOWUP_KE and IKE_SESSION_RESUME will be files beside these.
+//! IKE_SESSION_RESUME will be a file beside these.
 //!
 //! What is not here: message IDs, encryption, repetition and storing, which are the same for all
 //! exchanges and stand in `engine`.
@@ -12,6 +12,9 @@ pub(crate) mod contents;
 pub(crate) mod create_child_sa;
 pub(crate) mod ike_auth;
 pub(crate) mod ike_auth_initiator;
+pub(crate) mod ike_followup_ke;
+pub(crate) mod ike_intermediate;
+pub(crate) mod ike_intermediate_initiator;
 pub(crate) mod ike_sa_init;
 pub(crate) mod ike_sa_init_initiator;
 pub(crate) mod informational;
@@ -38,10 +41,12 @@ pub(crate) struct Reply {
 }
 
 /// What becomes of the IKE SA after an exchange.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug)]
 pub(crate) enum Fate {
     /// It goes on.
     Keep,
+    /// It goes on with the next request of the same undertaking.
+    Continue(Request),
     /// It ends.
     Close(CloseReason),
 }

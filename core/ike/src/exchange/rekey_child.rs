@@ -10,16 +10,16 @@
 use crate::context::Context;
 use crate::exchange::child;
 use crate::exchange::contents::Contents;
-use crate::exchange::create_child_sa::{Answer, answer, ask, retry, wait_long};
+use crate::exchange::create_child_sa::{Answer, Made, answer, ask, retry, wait_long};
 use crate::exchange::ike_auth::{add_child, link_child};
-use crate::exchange::{Reply, Request};
+use crate::exchange::{Reply, Request, ike_followup_ke};
 use crate::ledger::Transaction;
 use crate::output::Event;
 use crate::sa::IkeSa;
 use vipsec_esp::ChildSa;
 use vipsec_wire::id::EspSpi;
 use vipsec_wire::ike::{Notify, NotifyType, Payload, Protocol};
-use vipsec_wire::record::v1::{ChildCollision, ChildPhase, Continuation, CreateChild};
+use vipsec_wire::record::v1::{ChildCollision, ChildPhase, Continuation, CreateChild, Product};
 
 /// REKEY_SA for the Child SA at whose SPI we receive.
 pub(crate) fn notification(spi: EspSpi) -> Payload {
@@ -79,28 +79,57 @@ pub(crate) fn respond(
     if !sa.has_active(old) || is_being_deleted(sa, old) || collided {
         return Reply::error(NotifyType::TEMPORARY_FAILURE);
     }
-    match answer(cx, sa, contents, Some(&name)) {
-        Ok(answer) => succeed(cx, sa, old, answer, tx),
+    match answer(cx, sa, contents, Some((old, &name))) {
+        Ok(Answer { made, payloads, lower_nonce }) => {
+            match made {
+                Made::Now(child) => succeed(cx, sa, old, *child, lower_nonce, tx),
+                Made::Later(followup) => {
+                    if let (Some(create), Product::Child { agreed, .. }) =
+                        (own_rekey(sa, old), &followup.product)
+                    {
+                        let spi = agreed.spi_in;
+                        create.collision = Some(ChildCollision { spi, lower_nonce });
+                    }
+                    ike_followup_ke::wait(cx, sa, followup);
+                }
+            }
+            Reply::new(payloads)
+        }
         Err(reply) => reply,
     }
 }
 
 /// The peer's rekey goes through, or collides with ours and waits for its end.
-fn succeed(
+pub(crate) fn succeed(
     cx: &mut Context<'_>,
     sa: &mut IkeSa,
     old: EspSpi,
-    answer: Answer,
+    child: ChildSa,
+    lower_nonce: Vec<u8>,
     tx: &mut Transaction,
-) -> Reply {
-    let Answer { child, payloads, lower_nonce } = answer;
+) {
     let spi = child.inbound.spi;
     match own_rekey(sa, old) {
         Some(create) => create.collision = Some(ChildCollision { spi, lower_nonce }),
         None => supersede(cx, sa, old, false),
     }
     add_child(cx, sa, child, ChildPhase::Active, false, Some(old), tx);
-    Reply::new(payloads)
+}
+
+/// Our rekey has lost against the peer's, whose product, at this SPI, is there or will be.
+pub(crate) fn give_way(
+    cx: &mut Context<'_>,
+    sa: &mut IkeSa,
+    old: EspSpi,
+    spi: EspSpi,
+    tx: &mut Transaction,
+) {
+    if sa.link(spi).is_some() {
+        retire(cx, sa, old, false);
+        return adopt(sa, spi, tx);
+    }
+    sa.live.wanted.rekey.insert(old);
+    sa.live.not_before = sa.live.not_before.max(cx.now + ike_followup_ke::PATIENCE);
 }
 
 /// A Child SA has a successor and waits for its delete. It is sent on until the successor is.
@@ -168,8 +197,7 @@ pub(crate) fn refused(
 ) {
     // What the peer has made of the collision stands.
     if let Some(collision) = &create.collision {
-        retire(cx, sa, old, false);
-        return adopt(sa, collision.spi, tx);
+        return give_way(cx, sa, old, collision.spi, tx);
     }
     let present = sa.has_active(old);
     if error.kind == NotifyType::CHILD_SA_NOT_FOUND {

@@ -10,11 +10,14 @@ use crate::context::Context;
 use crate::exchange::contents::Contents;
 use crate::exchange::create_child_sa::{exchange_keys, key_exchange, retry, wait_long};
 use crate::exchange::ike_auth::draw_lifetime;
-use crate::exchange::{Fate, Reply, Request};
+use crate::exchange::ike_followup_ke::{nonces, shared};
+use crate::exchange::{Fate, Reply, Request, ike_followup_ke};
 use crate::keys::{Nonces, agree, derive_rekeyed_ike, draw_nonce, draw_private};
 use crate::ledger::Transaction;
 use crate::output::{Change, CloseReason, Event, Output};
-use crate::proposals::{IkeProposal, accept_ike, choose_ike, first_group, offer_ike, offers_group};
+use crate::proposals::{
+    IkeProposal, accept_ike, choose_ike, first_group, methods, offer_ike, offers_group,
+};
 use crate::sa::{Description, IkeSa};
 use crate::snapshot;
 use crate::window::Window;
@@ -22,7 +25,8 @@ use vipsec_crypto::Secret;
 use vipsec_wire::id::{Epoch, IkeSaId};
 use vipsec_wire::ike::{Delete, IkeSpis, Integrity, Nonce, Notify, NotifyType, Payload};
 use vipsec_wire::record::v1::{
-    Continuation, Extensions, IkeAlgorithms, IkeCollision, IkePhase, Mobility, RekeyIke,
+    Continuation, Extensions, Followup, IkeAlgorithms, IkeCollision, IkePhase, Mobility, Product,
+    RekeyIke,
 };
 
 /// IKE SAs of one family: more are not rekeyed before some of the replaced ones are deleted.
@@ -49,6 +53,7 @@ fn proposals(connection: Option<&Connection>, current: &IkeAlgorithms) -> Vec<Ik
                 integrity: integrity.into_iter().collect(),
                 prf: vec![current.prf],
                 groups: vec![current.group],
+                additional: methods(&current.additional).map(|group| vec![group]).collect(),
             }]
         },
         |connection| connection.proposals.clone(),
@@ -72,7 +77,8 @@ pub(crate) fn request(cx: &mut Context<'_>, sa: &mut IkeSa) -> Option<Request> {
         key_exchange(&private, public),
     ];
     let born = cx.epoch;
-    let rekey = RekeyIke { id, proposals: offer, nonce, private, born, collision: None };
+    let rekey =
+        RekeyIke { id, proposals: offer, nonce, private, born, collision: None, followup: None };
     Some(Request { payloads, continuation: Continuation::RekeyIke(Box::new(rekey)) })
 }
 
@@ -82,9 +88,32 @@ struct Successor<'a> {
     spis: IkeSpis,
     initiator: bool,
     algorithms: IkeAlgorithms,
-    shared: &'a Secret,
+    secrets: &'a [Secret],
     nonces: Nonces<'a>,
     born: Epoch,
+}
+
+/// As [`make`], of what a CREATE_CHILD_SA and its additional key exchanges have led to.
+fn make_of(
+    cx: &mut Context<'_>,
+    old: &IkeSa,
+    followup: &Followup,
+    initiator: bool,
+    tx: &mut Transaction,
+) -> Option<Box<IkeSa>> {
+    let Product::Ike { id, peer, algorithms } = &followup.product else { return None };
+    let spis = match initiator {
+        true => IkeSpis { initiator: id.0, responder: *peer },
+        false => IkeSpis { initiator: *peer, responder: id.0 },
+    };
+    let (secrets, nonces) = (&shared(followup)[..], nonces(followup));
+    let algorithms = *algorithms;
+    make(
+        cx,
+        old,
+        &Successor { id: *id, spis, initiator, algorithms, secrets, nonces, born: followup.born },
+        tx,
+    )
 }
 
 /// Makes the new SA, without Child SAs, and has it written.
@@ -94,9 +123,9 @@ fn make(
     successor: &Successor<'_>,
     tx: &mut Transaction,
 ) -> Option<Box<IkeSa>> {
-    let Successor { algorithms, shared, nonces, spis, .. } = successor;
+    let Successor { algorithms, secrets, nonces, spis, .. } = successor;
     let parent = (&old.about.algorithms, &old.about.keys);
-    let keys = derive_rekeyed_ike(parent, algorithms, shared, *nonces, *spis).ok()?;
+    let keys = derive_rekeyed_ike(parent, algorithms, secrets, *nonces, *spis).ok()?;
     let connection = cx.connection(&old.about.connection);
     let (rekey_at, expires_at) = draw_lifetime(cx, connection);
     // What belongs to the SPIs is not inherited.
@@ -161,71 +190,94 @@ pub(crate) fn respond(
     if is_about_children(sa) || collided || family >= FAMILY_MAX {
         return Reply::error(NotifyType::TEMPORARY_FAILURE);
     }
-    match answer(cx, sa, contents, tx) {
-        Ok((mut new, payloads, lower_nonce)) => {
-            let id = new.id();
-            match sa.outstanding.as_mut().map(|outstanding| &mut outstanding.continuation) {
-                Some(Continuation::RekeyIke(rekey)) => {
-                    rekey.collision = Some(IkeCollision { id, lower_nonce });
-                    new.phase = IkePhase::Undecided;
-                }
-                _ => {
-                    inherit(cx, sa, &mut new, tx);
-                    sa.phase = superseded(cx, false);
-                }
-            }
-            cx.tables.insert(new);
-            Reply::new(payloads)
+    let (mut followup, mut payloads) = match answer(cx, sa, contents) {
+        Ok(answered) => answered,
+        Err(reply) => return reply,
+    };
+    if followup.remaining.is_empty() {
+        return match finish(cx, sa, &followup, tx) {
+            Ok(()) => Reply::new(payloads),
+            Err(error) => Reply::error(error),
+        };
+    }
+    if let Product::Ike { id, .. } = followup.product {
+        note_collision(sa, id, nonces(&followup).lower());
+    }
+    payloads.push(ike_followup_ke::draw_link(cx, &mut followup));
+    ike_followup_ke::wait(cx, sa, Box::new(followup));
+    Reply::new(payloads)
+}
+
+/// A rekey of our own in flight has collided with one of the peer's. Whether there is one.
+fn note_collision(sa: &mut IkeSa, id: IkeSaId, lower_nonce: &[u8]) -> bool {
+    match sa.outstanding.as_mut().map(|outstanding| &mut outstanding.continuation) {
+        Some(Continuation::RekeyIke(rekey)) => {
+            rekey.collision = Some(IkeCollision { id, lower_nonce: lower_nonce.to_vec() });
+            true
         }
-        Err(reply) => reply,
+        _ => false,
     }
 }
 
-type Answered = (Box<IkeSa>, Vec<Payload>, Vec<u8>);
+/// The IKE SA that the peer has asked for comes into being.
+pub(crate) fn finish(
+    cx: &mut Context<'_>,
+    sa: &mut IkeSa,
+    followup: &Followup,
+    tx: &mut Transaction,
+) -> Result<(), NotifyType> {
+    if is_about_children(sa) {
+        return Err(NotifyType::TEMPORARY_FAILURE);
+    }
+    let new = make_of(cx, sa, followup, false, tx);
+    let mut new = new.ok_or(NotifyType::NO_PROPOSAL_CHOSEN)?;
+    match note_collision(sa, new.id(), nonces(followup).lower()) {
+        true => new.phase = IkePhase::Undecided,
+        false => {
+            inherit(cx, sa, &mut new, tx);
+            sa.phase = superseded(cx, false);
+        }
+    }
+    cx.tables.insert(new);
+    Ok(())
+}
 
+/// What a request leads to, now or after the additional key exchanges, and what answers it.
 fn answer(
     cx: &mut Context<'_>,
     sa: &IkeSa,
     contents: &Contents,
-    tx: &mut Transaction,
-) -> Result<Answered, Reply> {
+) -> Result<(Followup, Vec<Payload>), Reply> {
     let syntax = || Reply::error(NotifyType::INVALID_SYNTAX);
     let offer = contents.security_association.as_ref().ok_or_else(syntax)?;
     let nonce_i = contents.nonce.as_ref().ok_or_else(syntax)?;
     let exchange = contents.key_exchange.as_ref().ok_or_else(syntax)?;
     let ours = proposals(cx.connection(&sa.about.connection), &sa.about.algorithms);
-    let choice = choose_ike(&ours, offer, 8, exchange.group)
+    let choice = choose_ike(&ours, offer, 8, exchange.group, true)
         .ok_or_else(|| Reply::error(NotifyType::NO_PROPOSAL_CHOSEN))?;
     let peer = <[u8; 8]>::try_from(choice.peer_spi.as_slice()).map_err(|_| syntax())?;
+    let peer = u64::from_be_bytes(peer);
+    if peer == 0 {
+        return Err(syntax());
+    }
     let exchanged = exchange_keys(cx, choice.algorithms.group, contents)?;
     let (shared, public) = exchanged.ok_or_else(syntax)?;
     let id = cx.tables.draw_ike_spi(cx.rng);
     let nonce_r = draw_nonce(cx.rng);
     let nonces = Nonces { initiator: nonce_i, responder: &nonce_r };
-    let successor = Successor {
-        id,
-        spis: IkeSpis { initiator: u64::from_be_bytes(peer), responder: id.0 },
-        initiator: false,
-        algorithms: choice.algorithms,
-        shared: &shared,
-        nonces,
-        born: cx.epoch,
-    };
-    if successor.spis.initiator == 0 {
-        return Err(syntax());
-    }
-    let new =
-        make(cx, sa, &successor, tx).ok_or_else(|| Reply::error(NotifyType::NO_PROPOSAL_CHOSEN))?;
-    let answered = choice.answer(&id.0.to_be_bytes());
+    let algorithms = choice.algorithms;
+    let product = Product::Ike { id, peer, algorithms };
+    let followup =
+        ike_followup_ke::begin(cx, Some(shared), nonces, &algorithms.additional, product);
     let payloads = vec![
-        Payload::SecurityAssociation(answered),
-        Payload::Nonce(Nonce(nonce_r.clone())),
+        Payload::SecurityAssociation(choice.answer(&id.0.to_be_bytes())),
+        Payload::Nonce(Nonce(nonce_r)),
         public,
     ];
-    Ok((new, payloads, nonces.lower().to_vec()))
+    Ok((followup, payloads))
 }
 
-/// Handles the response to our request.
+/// Handles the response to our request, or to one of the additional key exchanges that follow.
 pub(crate) fn complete(
     cx: &mut Context<'_>,
     sa: &mut IkeSa,
@@ -233,7 +285,18 @@ pub(crate) fn complete(
     contents: &Contents,
     tx: &mut Transaction,
 ) -> Fate {
-    let made = accept(cx, sa, &rekey, contents, tx);
+    let followup = match rekey.followup.clone() {
+        Some(followup) => ike_followup_ke::conclude(Some(&rekey.private), *followup, contents),
+        None => accept(cx, &rekey, contents),
+    };
+    let made = match followup {
+        Some(followup) if !followup.remaining.is_empty() => {
+            return go_on(cx, sa, rekey, contents, followup, tx);
+        }
+        Some(followup) => make_of(cx, sa, &followup, true, tx)
+            .map(|new| (new, nonces(&followup).lower().to_vec())),
+        None => None,
+    };
     let collision = rekey.collision.as_ref();
     let collision = collision.filter(|collision| cx.tables.get(collision.id).is_some());
     let loses = |lower_nonce: &[u8], collision: &IkeCollision| {
@@ -260,13 +323,41 @@ pub(crate) fn complete(
     Fate::Keep
 }
 
-fn accept(
+/// The next additional key exchange, unless the peer's rekey of the same IKE SA has won meanwhile.
+fn go_on(
     cx: &mut Context<'_>,
-    sa: &IkeSa,
-    rekey: &RekeyIke,
+    sa: &mut IkeSa,
+    rekey: RekeyIke,
     contents: &Contents,
+    followup: Followup,
     tx: &mut Transaction,
-) -> Option<(Box<IkeSa>, Vec<u8>)> {
+) -> Fate {
+    if let Some(collision) = &rekey.collision {
+        if nonces(&followup).lower() < collision.lower_nonce.as_slice() {
+            adopt(cx, sa, collision.id, tx);
+            sa.live.wanted.rekey_ike = sa.is_established();
+            sa.live.not_before = sa.live.not_before.max(cx.now + ike_followup_ke::PATIENCE);
+            return Fate::Keep;
+        }
+        // The peer's side of it comes to nothing, if it has not already.
+        sa.followup.take_if(|followup| matches!(followup.product, Product::Ike { .. }));
+    }
+    match ike_followup_ke::request(cx, &followup) {
+        Some((payloads, private)) => {
+            let rekey = RekeyIke { private, followup: Some(Box::new(followup)), ..rekey };
+            let continuation = Continuation::RekeyIke(Box::new(rekey));
+            Fate::Continue(Request { payloads, continuation })
+        }
+        None => {
+            refused(cx, sa, &rekey, contents);
+            Fate::Keep
+        }
+    }
+}
+
+/// What the response to a CREATE_CHILD_SA has led to: all that the IKE SA is made of, now or after
+/// the additional key exchanges. `None` when it does not fit our request.
+fn accept(cx: &Context<'_>, rekey: &RekeyIke, contents: &Contents) -> Option<Followup> {
     let answer = contents.security_association.as_ref()?;
     let (algorithms, spi) = accept_ike(&rekey.proposals, answer)?;
     let peer = u64::from_be_bytes(spi.as_slice().try_into().ok()?);
@@ -278,17 +369,10 @@ fn accept(
     }
     let shared = agree(&rekey.private, &exchange.public).ok()?;
     let nonces = Nonces { initiator: &rekey.nonce, responder: nonce_r };
-    let successor = Successor {
-        id: rekey.id,
-        spis: IkeSpis { initiator: rekey.id.0, responder: peer },
-        initiator: true,
-        algorithms,
-        shared: &shared,
-        nonces,
-        born: rekey.born,
-    };
-    let new = make(cx, sa, &successor, tx)?;
-    Some((new, nonces.lower().to_vec()))
+    let product = Product::Ike { id: rekey.id, peer, algorithms };
+    let followup =
+        ike_followup_ke::begin(cx, Some(shared), nonces, &algorithms.additional, product);
+    ike_followup_ke::linked(Followup { born: rekey.born, ..followup }, contents)
 }
 
 fn is_undecided(cx: &Context<'_>, id: IkeSaId) -> bool {

@@ -5,7 +5,7 @@
 
 use super::*;
 use crate::exchange::auth::{SignedOctets, shared_key_auth};
-use vipsec_wire::ike::{Esn, Identity, Message};
+use vipsec_wire::ike::{AdditionalGroups, Esn, Identity, Message};
 
 const GCM_REQUEST: &str = concat!(
     "edcc2f73acbdc50300000000000000002120220800000000000000e82200002800000024010100030300",
@@ -95,6 +95,7 @@ fn gcm() -> IkeAlgorithms {
         integrity: Integrity::None,
         prf: Prf::HmacSha2_256,
         group: Group::X25519,
+        additional: AdditionalGroups::default(),
     }
 }
 
@@ -104,11 +105,18 @@ fn cbc() -> IkeAlgorithms {
         integrity: Integrity::HmacSha2_256_128,
         prf: Prf::HmacSha2_256,
         group: Group::EcpP256,
+        additional: AdditionalGroups::default(),
     }
 }
 
 fn esp(of: &IkeAlgorithms, group: Group) -> EspAlgorithms {
-    EspAlgorithms { encryption: of.encryption, integrity: of.integrity, group, esn: Esn::No }
+    EspAlgorithms {
+        encryption: of.encryption,
+        integrity: of.integrity,
+        group,
+        additional: of.additional,
+        esn: Esn::No,
+    }
 }
 
 fn derive(algorithms: &IkeAlgorithms, shared: &str, ni: &str, nr: &str, response: &str) -> IkeKeys {
@@ -154,7 +162,13 @@ fn auth_values_of_both_sides() {
     let vipsec = Identity::Email("gw@test".to_owned());
     let auth = |algorithms: &IkeAlgorithms, keys: &IkeKeys, message, nonce, identity, initiator| {
         let (message, nonce) = (bytes(message), bytes(nonce));
-        let octets = SignedOctets { message: &message, nonce: &nonce, identity, initiator };
+        let octets = SignedOctets {
+            message: &message,
+            nonce: &nonce,
+            identity,
+            initiator,
+            intermediate: &[],
+        };
         shared_key_auth(algorithms, keys, KEY, octets).data
     };
     let keys = derive(&gcm(), GCM_SHARED, GCM_NI, GCM_NR, GCM_RESPONSE);
@@ -172,13 +186,13 @@ fn keys_of_child_sas() {
     let keys = derive(&gcm(), GCM_SHARED, GCM_NI, GCM_NR, GCM_RESPONSE);
     let (ni, nr) = (bytes(GCM_NI), bytes(GCM_NR));
     let nonces = Nonces { initiator: &ni, responder: &nr };
-    let child = derive_child((&gcm(), &keys), &esp(&gcm(), Group::None), None, nonces).unwrap();
+    let child = derive_child((&gcm(), &keys), &esp(&gcm(), Group::None), &[], nonces).unwrap();
     assert_eq!(child.initiator_encryption, secret(GCM_CHILD_EI));
     assert_eq!(child.responder_encryption, secret(GCM_CHILD_ER));
     let keys = derive(&cbc(), CBC_SHARED, CBC_NI, CBC_NR, CBC_RESPONSE);
     let (ni, nr) = (bytes(CBC_NI), bytes(CBC_NR));
     let nonces = Nonces { initiator: &ni, responder: &nr };
-    let child = derive_child((&cbc(), &keys), &esp(&cbc(), Group::None), None, nonces).unwrap();
+    let child = derive_child((&cbc(), &keys), &esp(&cbc(), Group::None), &[], nonces).unwrap();
     assert_eq!(child.initiator_encryption, secret(CBC_CHILD_EI));
     assert_eq!(child.responder_encryption, secret(CBC_CHILD_ER));
     assert_eq!(child.initiator_integrity, secret(CBC_CHILD_AI));
@@ -193,7 +207,7 @@ fn keys_of_a_child_sa_with_forward_secrecy() {
     let nonces = Nonces { initiator: &ni, responder: &nr };
     let shared = Secret::new(bytes(PFS_SHARED));
     let algorithms = esp(&gcm(), Group::X25519);
-    let child = derive_child((&gcm(), &keys), &algorithms, Some(&shared), nonces).unwrap();
+    let child = derive_child((&gcm(), &keys), &algorithms, &[shared], nonces).unwrap();
     assert_eq!(child.initiator_encryption, secret(PFS_EI));
     assert_eq!(child.responder_encryption, secret(PFS_ER));
 }

@@ -11,31 +11,39 @@ fn esp(encryption: &[Encryption], groups: &[Group], esn: &[Esn]) -> EspProposal 
         encryption: encryption.to_vec(),
         integrity: vec![Integrity::HmacSha2_256_128],
         groups: groups.to_vec(),
+        additional: Vec::new(),
         esn: esn.to_vec(),
     }
+}
+
+/// What is usual, without additional key exchanges.
+fn plain() -> Vec<IkeProposal> {
+    let mut usual = IkeProposal::usual();
+    usual.retain(|proposal| proposal.additional.is_empty());
+    usual
 }
 
 const SENT_NONE: KeyExchangeUse = KeyExchangeUse::Allowed { sent: Group::None };
 
 #[test]
 fn our_order_decides() {
-    let ours = IkeProposal::usual();
-    let mut theirs = IkeProposal::usual();
+    let ours = plain();
+    let mut theirs = plain();
     theirs.reverse();
     theirs[1].encryption.reverse();
-    let choice = choose_ike(&ours, &offer_ike(&theirs, &[]), 0, Group::X25519).unwrap();
+    let choice = choose_ike(&ours, &offer_ike(&theirs, &[]), 0, Group::X25519, false).unwrap();
     assert_eq!(choice.algorithms.encryption, gcm(256));
     assert_eq!(choice.number, 2);
 }
 
 #[test]
 fn the_group_of_the_peers_public_value_is_preferred() {
-    let ours = IkeProposal::usual();
+    let ours = plain();
     let offer = offer_ike(&ours, &[]);
     for group in [Group::Modp2048, Group::EcpP256, Group::X25519] {
-        assert_eq!(choose_ike(&ours, &offer, 0, group).unwrap().algorithms.group, group);
+        assert_eq!(choose_ike(&ours, &offer, 0, group, false).unwrap().algorithms.group, group);
     }
-    let other = choose_ike(&ours, &offer, 0, Group::Other(21)).unwrap();
+    let other = choose_ike(&ours, &offer, 0, Group::Other(21), false).unwrap();
     assert_eq!(other.algorithms.group, Group::X25519);
 }
 
@@ -49,14 +57,14 @@ fn what_is_not_implemented_is_never_chosen() {
 
 #[test]
 fn a_proposal_with_an_unknown_kind_of_transform_is_passed_over() {
-    let ours = IkeProposal::usual();
+    let ours = plain();
     let mut offer = offer_ike(&ours, &[]);
-    offer.proposals[0].transforms.push(Transform::Unknown { kind: 6, id: 36 });
-    let choice = choose_ike(&ours, &offer, 0, Group::X25519).unwrap();
+    offer.proposals[0].transforms.push(Transform::Unknown { kind: 13, id: 36 });
+    let choice = choose_ike(&ours, &offer, 0, Group::X25519, false).unwrap();
     assert_eq!(choice.number, 2);
     offer.proposals[0].transforms.pop();
     offer.proposals[0].transforms.push(Transform::Unknown { kind: 4, id: 36 });
-    assert_eq!(choose_ike(&ours, &offer, 0, Group::X25519).unwrap().number, 1);
+    assert_eq!(choose_ike(&ours, &offer, 0, Group::X25519, false).unwrap().number, 1);
 }
 
 #[test]
@@ -103,9 +111,9 @@ fn extended_sequence_numbers_when_both_can() {
 
 #[test]
 fn an_answer_must_keep_to_the_offer() {
-    let ours = IkeProposal::usual();
+    let ours = plain();
     let offer = offer_ike(&ours, &[1; 8]);
-    let choice = choose_ike(&ours, &offer, 8, Group::X25519).unwrap();
+    let choice = choose_ike(&ours, &offer, 8, Group::X25519, false).unwrap();
     let answer = choice.answer(&[2; 8]);
     let (algorithms, spi) = accept_ike(&offer, &answer).unwrap();
     assert_eq!((algorithms, spi), (choice.algorithms, vec![2; 8]));
@@ -156,4 +164,65 @@ fn an_answer_names_no_kind_of_transform_that_was_not_offered() {
     }
     let without = choose_esp(&[ours], &offer, SENT_NONE).unwrap().answer(&[0, 0, 2, 0]);
     assert!(!without.proposals[0].transforms.contains(&Transform::Esn(Esn::No)));
+}
+
+fn with_additional(additional: &[&[Group]]) -> Vec<IkeProposal> {
+    let mut ours = plain();
+    ours.truncate(1);
+    ours[0].additional = additional.iter().map(|groups| groups.to_vec()).collect();
+    ours
+}
+
+fn additional_choice(ours: &[&[Group]], theirs: &[&[Group]]) -> Option<Vec<Group>> {
+    let offer = offer_ike(&with_additional(theirs), &[]);
+    let choice = choose_ike(&with_additional(ours), &offer, 0, Group::X25519, true)?;
+    let answer = choice.answer(&[]);
+    let (accepted, _) = accept_ike(&offer, &answer).expect("our own answers are acceptable");
+    assert_eq!(accepted, choice.algorithms);
+    Some(methods(&choice.algorithms.additional).collect())
+}
+
+const KEM: Group = Group::MlKem768;
+const SMALL: Group = Group::MlKem512;
+
+#[test]
+fn additional_key_exchanges_are_chosen_place_by_place() {
+    let both: &[&[Group]] = &[&[KEM, SMALL], &[SMALL]];
+    assert_eq!(additional_choice(both, both), Some(vec![KEM, SMALL]));
+    assert_eq!(additional_choice(&[&[KEM]], &[&[SMALL, KEM]]), Some(vec![KEM]));
+    assert_eq!(additional_choice(&[], &[]), Some(vec![]));
+    // RFC 9370 section 2.2.2: no method twice.
+    assert_eq!(additional_choice(&[&[KEM], &[KEM]], &[&[KEM], &[KEM]]), None);
+    let twice: &[&[Group]] = &[&[KEM], &[KEM, Group::None]];
+    assert_eq!(additional_choice(twice, twice), Some(vec![KEM]));
+}
+
+#[test]
+fn only_an_optional_additional_key_exchange_may_be_left_out() {
+    assert_eq!(additional_choice(&[&[KEM]], &[]), None);
+    assert_eq!(additional_choice(&[], &[&[KEM]]), None);
+    assert_eq!(additional_choice(&[&[SMALL]], &[&[KEM]]), None);
+    assert_eq!(additional_choice(&[&[KEM, Group::None]], &[]), Some(vec![]));
+    assert_eq!(additional_choice(&[], &[&[KEM, Group::None]]), Some(vec![]));
+}
+
+#[test]
+fn additional_key_exchanges_need_intermediate_exchanges() {
+    let offer = offer_ike(&with_additional(&[&[KEM]]), &[]);
+    assert!(choose_ike(&with_additional(&[&[KEM]]), &offer, 0, Group::X25519, false).is_none());
+    let optional = offer_ike(&with_additional(&[&[Group::None, KEM]]), &[]);
+    let ours = with_additional(&[&[Group::None]]);
+    assert!(choose_ike(&ours, &optional, 0, Group::X25519, false).is_some());
+}
+
+#[test]
+fn an_answer_that_leaves_a_wanted_additional_key_exchange_out_is_refused() {
+    let offer = offer_ike(&with_additional(&[&[KEM]]), &[]);
+    let choice = choose_ike(&with_additional(&[&[KEM]]), &offer, 0, Group::X25519, true);
+    let mut answer = choice.unwrap().answer(&[]);
+    let kind = |transform: &Transform| matches!(transform, Transform::AdditionalGroup { .. });
+    answer.proposals[0].transforms.retain(|transform| !kind(transform));
+    assert!(accept_ike(&offer, &answer).is_none());
+    answer.proposals[0].transforms.push(Transform::AdditionalGroup { place: 0, group: SMALL });
+    assert!(accept_ike(&offer, &answer).is_none(), "not what was offered");
 }

@@ -14,7 +14,7 @@ use vipsec_ike::{
     Authentication, Child, Config, Connection, Limits, RemoteAddresses, Retransmit, Selector,
 };
 use vipsec_wire::id::{EspSpi, IkeSaId, Vip};
-use vipsec_wire::ike::{ExchangeType, Identity, Message, TrafficSelector};
+use vipsec_wire::ike::{ExchangeType, Group, Identity, Message, TrafficSelector};
 use vipsec_wire::time::Timestamp;
 
 /// A repeatable source of bytes (xorshift64*).
@@ -106,6 +106,7 @@ pub(crate) fn config(side: Side) -> Config {
     let mut connection = Connection::new("c", Authentication::psk(b"a shared key"));
     connection.local_id = fqdn(name);
     connection.remote_id = fqdn(peer);
+    connection.proposals.retain(|proposal| proposal.additional.is_empty());
     connection.remote = RemoteAddresses::List(vec![other.parse().unwrap()]);
     let (local, remote) = match side {
         Side::Left => ("10.1.0.0/16", "10.2.0.0/16"),
@@ -121,6 +122,21 @@ pub(crate) fn config(side: Side) -> Config {
         limits: Limits::default(),
         retransmit: Retransmit { initial_ms: 1000, base_percent: 150, tries: 5 },
     }
+}
+
+/// As [`config`], with additional key exchanges everywhere: two for the IKE SA, one for children.
+pub(crate) fn hybrid(side: Side) -> Config {
+    let mut config = config(side);
+    for proposal in &mut config.connections[0].proposals {
+        proposal.additional = vec![vec![Group::MlKem512], vec![Group::MlKem768]];
+    }
+    for child in &mut config.connections[0].children {
+        for proposal in &mut child.proposals {
+            proposal.groups = vec![Group::X25519];
+            proposal.additional = vec![vec![Group::MlKem512]];
+        }
+    }
+    config
 }
 
 impl World {
@@ -266,6 +282,20 @@ impl World {
         let id = self.site(side).engine.initiate(now, "c", child, &mut rng).expect("configured");
         self.rng = rng;
         id
+    }
+
+    /// Two engines that use additional key exchanges.
+    pub(crate) fn hybrid() -> World {
+        World::with(hybrid(Side::Left), hybrid(Side::Right))
+    }
+
+    /// An established pair of engines that use additional key exchanges.
+    pub(crate) fn established_hybrid() -> World {
+        let mut world = World::hybrid();
+        world.initiate(Side::Left, "net");
+        world.run();
+        world.check_agreement(1, 1);
+        world
     }
 
     /// An established pair of engines.

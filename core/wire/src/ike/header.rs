@@ -34,6 +34,10 @@ pub enum ExchangeType {
     CreateChildSa,
     /// 37
     Informational,
+    /// 43 (RFC 9242)
+    IkeIntermediate,
+    /// 44 (RFC 9370)
+    IkeFollowupKe,
     /// Any other number, kept as it is.
     Other(u8),
 }
@@ -47,6 +51,8 @@ impl ExchangeType {
             35 => ExchangeType::IkeAuth,
             36 => ExchangeType::CreateChildSa,
             37 => ExchangeType::Informational,
+            43 => ExchangeType::IkeIntermediate,
+            44 => ExchangeType::IkeFollowupKe,
             other => ExchangeType::Other(other),
         }
     }
@@ -59,6 +65,8 @@ impl ExchangeType {
             ExchangeType::IkeAuth => 35,
             ExchangeType::CreateChildSa => 36,
             ExchangeType::Informational => 37,
+            ExchangeType::IkeIntermediate => 43,
+            ExchangeType::IkeFollowupKe => 44,
             ExchangeType::Other(number) => number,
         }
     }

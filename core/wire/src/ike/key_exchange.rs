@@ -4,11 +4,18 @@ use crate::ParseError;
 use crate::reader::Reader;
 use serde::{Deserialize, Serialize};
 
-/// Key exchange methods (transform type 4), stored by their numbers.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+/// Additional key exchanges that a proposal may have (RFC 9370 section 2.2.2).
+pub const ADDITIONAL_MAX: usize = 7;
+
+/// The methods of additional key exchanges 1 to 7; [`Group::None`] where there is none.
+pub type AdditionalGroups = [Group; ADDITIONAL_MAX];
+
+/// Key exchange methods (transform types 4 and 6 to 12), stored by their numbers.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(from = "u16", into = "u16")]
 pub enum Group {
-    /// 0, in ESP proposals: no key exchange.
+    /// 0, in ESP proposals and for additional key exchanges: none.
+    #[default]
     None,
     /// 14 (RFC 3526)
     Modp2048,
@@ -28,6 +35,12 @@ pub enum Group {
     EcpP521,
     /// 31 (RFC 8031)
     X25519,
+    /// 35 (draft-ietf-ipsecme-ikev2-mlkem)
+    MlKem512,
+    /// 36 (draft-ietf-ipsecme-ikev2-mlkem)
+    MlKem768,
+    /// 37 (draft-ietf-ipsecme-ikev2-mlkem)
+    MlKem1024,
     /// Any other.
     Other(u16),
 }
@@ -47,6 +60,9 @@ impl Group {
             20 => Group::EcpP384,
             21 => Group::EcpP521,
             31 => Group::X25519,
+            35 => Group::MlKem512,
+            36 => Group::MlKem768,
+            37 => Group::MlKem1024,
             other => Group::Other(other),
         }
     }
@@ -65,6 +81,9 @@ impl Group {
             Group::EcpP384 => 20,
             Group::EcpP521 => 21,
             Group::X25519 => 31,
+            Group::MlKem512 => 35,
+            Group::MlKem768 => 36,
+            Group::MlKem1024 => 37,
             Group::Other(number) => number,
         }
     }

@@ -22,7 +22,7 @@ pub use configuration::{Attribute, Configuration, ConfigurationType};
 pub use delete::Delete;
 pub use header::{ExchangeType, HEADER_LENGTH, Header, IkeSpis, RawHeader};
 pub use identification::{BadIdentity, Identification, Identity, Side};
-pub use key_exchange::{Group, KeyExchange};
+pub use key_exchange::{ADDITIONAL_MAX, AdditionalGroups, Group, KeyExchange};
 pub use message::{
     Encrypted, Message, Payload, PayloadType, emit_chain, emit_encrypted_header, parse_chain,
 };

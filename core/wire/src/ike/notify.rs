@@ -29,6 +29,7 @@ impl NotifyType {
     pub const UNEXPECTED_NAT_DETECTED: NotifyType = NotifyType(41);
     pub const TEMPORARY_FAILURE: NotifyType = NotifyType(43);
     pub const CHILD_SA_NOT_FOUND: NotifyType = NotifyType(44);
+    pub const STATE_NOT_FOUND: NotifyType = NotifyType(47);
     pub const INITIAL_CONTACT: NotifyType = NotifyType(16384);
     pub const SET_WINDOW_SIZE: NotifyType = NotifyType(16385);
     pub const ADDITIONAL_TS_POSSIBLE: NotifyType = NotifyType(16386);
@@ -57,6 +58,8 @@ impl NotifyType {
     pub const IKEV2_MESSAGE_ID_SYNC: NotifyType = NotifyType(16422);
     pub const IPSEC_REPLAY_COUNTER_SYNC: NotifyType = NotifyType(16423);
     pub const PUZZLE: NotifyType = NotifyType(16434);
+    pub const INTERMEDIATE_EXCHANGE_SUPPORTED: NotifyType = NotifyType(16438);
+    pub const ADDITIONAL_KEY_EXCHANGE: NotifyType = NotifyType(16441);
 
     /// Whether the type reports an error (RFC 7296 section 3.10.1).
     #[must_use]

@@ -105,6 +105,13 @@ pub enum Transform {
     Group(Group),
     /// Type 5
     Esn(Esn),
+    /// Types 6 to 12 (RFC 9370)
+    AdditionalGroup {
+        /// 0 for ADDKE1 to 6 for ADDKE7.
+        place: u8,
+        /// The method.
+        group: Group,
+    },
     /// An unknown type or a transform with attributes that are not understood: a proposal that
     /// needs it cannot be chosen (RFC 7296 section 3.3.6).
     Unknown {
@@ -301,6 +308,9 @@ impl Transform {
             (4, _, None) => Transform::Group(Group::from_number(id)),
             (5, 0, None) => Transform::Esn(Esn::No),
             (5, 1, None) => Transform::Esn(Esn::Yes),
+            (6..=12, _, None) => {
+                Transform::AdditionalGroup { place: kind - 6, group: Group::from_number(id) }
+            }
             _ => Transform::Unknown { kind, id },
         }
     }
@@ -317,6 +327,7 @@ impl Transform {
             Transform::Integrity(algorithm) => (3, algorithm.number(), None),
             Transform::Group(group) => (4, group.number(), None),
             Transform::Esn(esn) => (5, esn.number(), None),
+            Transform::AdditionalGroup { place, group } => (6 + place, group.number(), None),
             Transform::Unknown { kind, id } => (kind, id, None),
         }
     }

@@ -8,7 +8,8 @@
 use super::v1::{AddressCheck, Extensions, Mobility};
 use crate::id::{Epoch, EspSpi, IkeSaId, Vip};
 use crate::ike::{
-    Encryption, Group, Identity, IkeSpis, Integrity, Prf, SecurityAssociation, TrafficSelector,
+    AdditionalGroups, Encryption, Group, Identity, IkeSpis, Integrity, Prf, SecurityAssociation,
+    TrafficSelector,
 };
 use crate::secret::SecretBytes;
 use crate::time::Timestamp;
@@ -26,6 +27,8 @@ pub struct IkeAlgorithms {
     pub prf: Prf,
     /// The group of the key exchange that made the keys.
     pub group: Group,
+    /// The methods of the additional key exchanges that made them too (RFC 9370).
+    pub additional: AdditionalGroups,
 }
 
 /// The keys of an IKE SA (RFC 7296 section 2.14).
@@ -196,6 +199,9 @@ pub struct CreateChild {
     pub born: Epoch,
     /// The peer has rekeyed the same Child SA meanwhile.
     pub collision: Option<ChildCollision>,
+    /// The peer has answered; additional key exchanges are under way, of which `private` is our
+    /// half.
+    pub followup: Option<Box<Followup>>,
 }
 
 /// What the peer's side of a simultaneous rekey of a Child SA has made (RFC 7296 section 2.8.1).
@@ -222,6 +228,73 @@ pub struct RekeyIke {
     pub born: Epoch,
     /// The peer has rekeyed the IKE SA meanwhile.
     pub collision: Option<IkeCollision>,
+    /// The peer has answered; additional key exchanges are under way, of which `private` is our
+    /// half.
+    pub followup: Option<Box<Followup>>,
+}
+
+/// A CREATE_CHILD_SA whose additional key exchanges are under way (RFC 9370 section 2.2.4). What it
+/// makes comes into being with the last of them.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Followup {
+    /// What the next IKE_FOLLOWUP_KE request has to name, chosen by the responder.
+    pub link: Vec<u8>,
+    /// The methods of the exchanges to come, that of the next one first.
+    pub remaining: Vec<Group>,
+    /// Shared secrets so far, that of the CREATE_CHILD_SA itself first.
+    pub secrets: Vec<SecretBytes>,
+    /// Ni
+    pub initiator_nonce: Vec<u8>,
+    /// Nr
+    pub responder_nonce: Vec<u8>,
+    /// The epoch in which our nonce was drawn.
+    pub born: Epoch,
+    /// What it will make.
+    pub product: Product,
+}
+
+/// What a CREATE_CHILD_SA with additional key exchanges will make.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Product {
+    /// A Child SA.
+    Child {
+        /// What was agreed on.
+        agreed: ChildAgreed,
+        /// The Child SA to be replaced, by the SPI at which we receive.
+        rekeys: Option<EspSpi>,
+    },
+    /// An IKE SA in place of that in which it was negotiated.
+    Ike {
+        /// Our SPI.
+        id: IkeSaId,
+        /// The peer's SPI.
+        peer: u64,
+        /// What was agreed on.
+        algorithms: IkeAlgorithms,
+    },
+}
+
+/// What was agreed on for a Child SA.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ChildAgreed {
+    /// Name of the configured child.
+    pub child: String,
+    /// Of the packets.
+    pub encryption: Encryption,
+    /// [`Integrity::None`] with an AEAD.
+    pub integrity: Integrity,
+    /// Extended sequence numbers.
+    pub esn: bool,
+    /// The SPI at which we will receive.
+    pub spi_in: EspSpi,
+    /// The SPI at which the peer will receive.
+    pub spi_out: EspSpi,
+    /// Our traffic selectors.
+    pub local: Vec<TrafficSelector>,
+    /// The peer's traffic selectors.
+    pub remote: Vec<TrafficSelector>,
+    /// Transport mode.
+    pub transport: bool,
 }
 
 /// What the peer's side of a simultaneous rekey of the IKE SA has made (RFC 7296 section 2.8.2).
@@ -296,6 +369,8 @@ pub struct IkeMutable {
     pub mobility: Mobility,
     /// The Child SAs.
     pub children: Vec<ChildLink>,
+    /// A CREATE_CHILD_SA of the peer's whose additional key exchanges are under way.
+    pub followup: Option<Box<Followup>>,
 }
 
 /// What the owner tells its backups of an IKE SA over the links, because it cannot wait for the
@@ -355,6 +430,33 @@ pub struct HalfOpenResponder {
     pub request: Vec<u8>,
     /// The IKE_SA_INIT response, which our AUTH covers.
     pub response: Vec<u8>,
+    /// The additional key exchanges, once the first of them is done.
+    pub intermediate: Option<Box<Intermediate>>,
+}
+
+/// How far the IKE_INTERMEDIATE exchanges (RFC 9242) of a half-open IKE SA are.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Intermediate {
+    /// Exchanges that are done.
+    pub count: u32,
+    /// The keys after the last of them.
+    pub keys: IkeKeys,
+    /// What the AUTH payloads have to cover of them.
+    pub proof: IntermediateProof,
+    /// The last request.
+    pub request: Vec<u8>,
+    /// Its answer.
+    pub response: Vec<u8>,
+}
+
+/// What the AUTH payloads have to cover of the IKE_INTERMEDIATE exchanges so far (RFC 9242 section
+/// 3.3.2); empty before the first.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct IntermediateProof {
+    /// IntAuth_iN
+    pub initiator: Vec<u8>,
+    /// IntAuth_rN
+    pub responder: Vec<u8>,
 }
 
 /// A half-open IKE SA that we initiate.
@@ -389,21 +491,45 @@ pub struct HalfOpenInitiator {
     pub auth: Option<HalfOpenAuth>,
 }
 
-/// The IKE_AUTH that we have sent.
+/// What the IKE_SA_INIT has led to, and the IKE_INTERMEDIATE or IKE_AUTH that we have sent.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct HalfOpenAuth {
     /// Both SPIs.
     pub spis: IkeSpis,
     /// What the responder chose.
     pub algorithms: IkeAlgorithms,
-    /// The keys.
+    /// The keys that protect the request.
     pub keys: IkeKeys,
     /// Nr
     pub responder_nonce: Vec<u8>,
     /// The IKE_SA_INIT response, which the peer's AUTH covers.
     pub response: Vec<u8>,
-    /// The IKE_AUTH request as sent.
+    /// IKE_INTERMEDIATE exchanges that are done.
+    pub intermediates: u32,
+    /// What the AUTH payloads have to cover of them, our request included.
+    pub proof: IntermediateProof,
+    /// The request as sent.
     pub message: Vec<u8>,
-    /// What we offered for the first Child SA.
-    pub offer: ChildOffer,
+    /// What it is.
+    pub step: HalfOpenStep,
+}
+
+impl HalfOpenAuth {
+    /// What we offered for the first Child SA, once we have.
+    #[must_use]
+    pub fn offer(&self) -> Option<&ChildOffer> {
+        match &self.step {
+            HalfOpenStep::Intermediate(_) => None,
+            HalfOpenStep::Auth(offer) => Some(offer),
+        }
+    }
+}
+
+/// The request after the IKE_SA_INIT that waits for its answer.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub enum HalfOpenStep {
+    /// An IKE_INTERMEDIATE with our half of an additional key exchange.
+    Intermediate(PrivateValue),
+    /// The IKE_AUTH, with what we offered for the first Child SA.
+    Auth(ChildOffer),
 }

@@ -1,8 +1,8 @@
 //! Proposal strings such as `aes256gcm16-prfsha256-x25519`: parts joined by hyphens, several of one
-//! kind standing for a choice. Algorithms that are broken are refused by name, with the reason.
+//! kind standing for a choice; `ke1_mlkem768` adds a key exchange (RFC 9370). Algorithms that are broken are refused by name, with the reason.
 
 use vipsec_ike::{EspProposal, IkeProposal};
-use vipsec_wire::ike::{Encryption, Esn, Group, Integrity, Prf};
+use vipsec_wire::ike::{ADDITIONAL_MAX, Encryption, Esn, Group, Integrity, Prf};
 
 const GCM128: Encryption = Encryption::AesGcm16 { bits: 128 };
 const GCM256: Encryption = Encryption::AesGcm16 { bits: 256 };
@@ -26,8 +26,8 @@ pub fn ike(text: &str) -> Result<IkeProposal, String> {
     if prf.is_empty() {
         return Err(format!("{text:?}: a PRF is missing; allowed is {PRFS}"));
     }
-    let Parts { encryption, integrity, groups, .. } = parts;
-    Ok(IkeProposal { encryption, integrity, prf, groups })
+    let Parts { encryption, integrity, groups, additional, .. } = parts;
+    Ok(IkeProposal { encryption, integrity, prf, groups, additional })
 }
 
 /// Parses a proposal for a Child SA. Without `esn` or `noesn` both are offered.
@@ -42,11 +42,16 @@ pub fn esp(text: &str) -> Result<EspProposal, String> {
             "{text:?}: a PRF belongs to the connection's proposals; allowed is to leave it out"
         ));
     }
-    let Parts { encryption, integrity, groups, mut esn, .. } = parts;
+    if parts.groups.is_empty() && !parts.additional.is_empty() {
+        return Err(format!(
+            "{text:?}: an additional key exchange needs one to follow; allowed is {GROUPS}"
+        ));
+    }
+    let Parts { encryption, integrity, groups, additional, mut esn, .. } = parts;
     if esn.is_empty() {
         esn = vec![Esn::Yes, Esn::No];
     }
-    Ok(EspProposal { encryption, integrity, groups, esn })
+    Ok(EspProposal { encryption, integrity, groups, additional, esn })
 }
 
 const ENCRYPTION: &str = "aes256gcm16, aes128gcm16, chacha20poly1305, aes256, aes192, aes128";
@@ -55,12 +60,15 @@ const PRFS: &str = "prfsha256, prfsha384, prfsha512";
 const GROUPS: &str =
     "x25519, ecp256, ecp384, ecp521, modp2048, modp3072, modp4096, modp6144, modp8192";
 
+const ADDITIONAL: &str = "ke1_… to ke7_…, each with mlkem512, mlkem768, mlkem1024, none, or one of x25519, ecp256, ecp384, ecp521, modp2048 to modp8192";
+
 #[derive(Default)]
 struct Parts {
     encryption: Vec<Encryption>,
     integrity: Vec<Integrity>,
     prf: Vec<Prf>,
     groups: Vec<Group>,
+    additional: Vec<Vec<Group>>,
     esn: Vec<Esn>,
 }
 
@@ -87,19 +95,34 @@ impl Parts {
             "prfsha256" => self.prf.push(Prf::HmacSha2_256),
             "prfsha384" => self.prf.push(Prf::HmacSha2_384),
             "prfsha512" => self.prf.push(Prf::HmacSha2_512),
-            "x25519" | "curve25519" => self.groups.push(Group::X25519),
-            "ecp256" | "p256" => self.groups.push(Group::EcpP256),
-            "ecp384" | "p384" => self.groups.push(Group::EcpP384),
-            "ecp521" | "p521" => self.groups.push(Group::EcpP521),
-            "modp2048" => self.groups.push(Group::Modp2048),
-            "modp3072" => self.groups.push(Group::Modp3072),
-            "modp4096" => self.groups.push(Group::Modp4096),
-            "modp6144" => self.groups.push(Group::Modp6144),
-            "modp8192" => self.groups.push(Group::Modp8192),
             "esn" => self.esn.push(Esn::Yes),
             "noesn" => self.esn.push(Esn::No),
-            other => return Err(refusal(other)),
+            other => match (group(other), other.strip_prefix("ke")) {
+                (Some(group), _) => self.groups.push(group),
+                (None, Some(additional)) => self.take_additional(additional)?,
+                (None, None) => return Err(refusal(other)),
+            },
         }
+        Ok(())
+    }
+
+    /// An additional key exchange, without its `ke`: place and method.
+    fn take_additional(&mut self, part: &str) -> Result<(), String> {
+        let wrong = || format!("unknown part \"ke{part}\"; allowed is {ADDITIONAL}");
+        let (place, name) = part.split_once('_').ok_or_else(wrong)?;
+        let place = place.parse().ok().filter(|place| (1..=ADDITIONAL_MAX).contains(place));
+        let place: usize = place.ok_or_else(wrong)?;
+        let method = match name {
+            "none" => Group::None,
+            "mlkem512" => Group::MlKem512,
+            "mlkem768" => Group::MlKem768,
+            "mlkem1024" => Group::MlKem1024,
+            classical => group(classical).ok_or_else(wrong)?,
+        };
+        if self.additional.len() < place {
+            self.additional.resize(place, Vec::new());
+        }
+        self.additional[place - 1].push(method);
         Ok(())
     }
 
@@ -132,6 +155,22 @@ impl Parts {
     }
 }
 
+/// The classical key exchange of a name.
+fn group(name: &str) -> Option<Group> {
+    Some(match name {
+        "x25519" | "curve25519" => Group::X25519,
+        "ecp256" | "p256" => Group::EcpP256,
+        "ecp384" | "p384" => Group::EcpP384,
+        "ecp521" | "p521" => Group::EcpP521,
+        "modp2048" => Group::Modp2048,
+        "modp3072" => Group::Modp3072,
+        "modp4096" => Group::Modp4096,
+        "modp6144" => Group::Modp6144,
+        "modp8192" => Group::Modp8192,
+        _ => return None,
+    })
+}
+
 /// Why a part is not taken (RFC 8247 and RFC 8221 say which algorithms are no longer fit).
 fn refusal(part: &str) -> String {
     let (why, allowed) = match part {
@@ -160,9 +199,12 @@ fn refusal(part: &str) -> String {
         "aesxcbc" | "aescmac" => ("is not supported", INTEGRITY),
         "prfaesxcbc" | "prfaescmac" => ("is not supported", PRFS),
         "x448" | "curve448" => ("is not supported", GROUPS),
+        "mlkem512" | "mlkem768" | "mlkem1024" => {
+            ("stands beside a classical key exchange, not in its place", ADDITIONAL)
+        }
         _ => {
             return format!(
-                "unknown part {part:?}; allowed is {ENCRYPTION}, {INTEGRITY}, {PRFS}, {GROUPS}, esn, noesn"
+                "unknown part {part:?}; allowed is {ENCRYPTION}, {INTEGRITY}, {PRFS}, {GROUPS}, {ADDITIONAL}, esn, noesn"
             );
         }
     };
@@ -187,6 +229,12 @@ mod tests {
         let proposal = ike("chacha20poly1305-aes256gcm16-prfsha512-ecp384-modp4096").expect("both");
         assert_eq!(proposal.encryption, [Encryption::ChaCha20Poly1305, GCM256]);
         assert_eq!(proposal.groups, [Group::EcpP384, Group::Modp4096]);
+        let hybrid = ike("aes256gcm16-prfsha256-x25519-ke1_mlkem768-ke1_none-ke3_ecp384");
+        let additional = hybrid.expect("allowed").additional;
+        let first = vec![Group::MlKem768, Group::None];
+        assert_eq!(additional, [first, vec![], vec![Group::EcpP384]]);
+        let proposal = esp("aes256gcm16-x25519-ke1_mlkem512").expect("allowed");
+        assert_eq!(proposal.additional, [[Group::MlKem512]]);
         let proposal = esp("aes256-sha512-ecp521").expect("allowed");
         assert_eq!(proposal.integrity, [Integrity::HmacSha2_512_256]);
     }
@@ -225,6 +273,12 @@ mod tests {
             "chacha20poly1305-aes128-sha256-prfsha256-x25519",
             "aes256gcm16-prfsha256-x25519-noesn",
             "prfsha256-x25519",
+            "aes256gcm16-prfsha256-mlkem768",
+            "aes256gcm16-prfsha256-ke1_mlkem768",
+            "aes256gcm16-prfsha256-x25519-ke0_mlkem768",
+            "aes256gcm16-prfsha256-x25519-ke8_mlkem768",
+            "aes256gcm16-prfsha256-x25519-ke1mlkem768",
+            "aes256gcm16-prfsha256-x25519-ke1_kyber3",
             "",
             "aes256gcm16--prfsha256-x25519",
         ] {
@@ -232,5 +286,6 @@ mod tests {
         }
         assert!(esp("aes256gcm16-prfsha256").is_err());
         assert!(esp("aes256").is_err());
+        assert!(esp("aes256gcm16-ke1_mlkem768").is_err());
     }
 }
