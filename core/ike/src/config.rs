@@ -23,7 +23,14 @@ pub struct Config {
     pub limits: Limits,
     /// How requests are repeated.
     pub retransmit: Retransmit,
+    /// Octets of the IP datagrams in which IKE messages travel that do not fit in one: they are sent
+    /// in fragments where the peer takes them (RFC 7383). `None`: neither sent nor taken.
+    pub fragment_size: Option<u16>,
 }
+
+/// Octets of the IP datagrams of a fragmented message: what every IPv6 path takes, and in practice
+/// every IPv4 path (RFC 7383 section 2.5.1).
+pub const FRAGMENT_SIZE: u16 = 1280;
 
 /// Whom we talk to, who both sides are, and what is negotiated.
 #[derive(Debug, Clone)]

@@ -5,7 +5,7 @@ use crate::config::{Config, Connection};
 use crate::error::{Drop, DropCounts};
 use crate::ledger::Transaction;
 use crate::output::{CloseReason, Event, Output};
-use crate::sa::IkeSa;
+use crate::sa::{IkeSa, Sealing};
 use crate::tables::Tables;
 use core::net::SocketAddr;
 use core::time::Duration;
@@ -38,6 +38,11 @@ impl<'a> Context<'a> {
         self.config.connections.iter().find(|connection| connection.name == name)
     }
 
+    /// What messages are sealed with.
+    pub(crate) fn sealing(&self) -> Sealing {
+        Sealing { epoch: self.epoch, fragment_size: self.config.fragment_size }
+    }
+
     /// Counts a datagram without effect.
     pub(crate) fn drop(&mut self, reason: Drop) {
         self.outbox.drops.count(reason);
@@ -53,9 +58,19 @@ impl<'a> Context<'a> {
         self.outbox.outputs.push_back(Output::Transmit { after: None, local, remote, message });
     }
 
-    /// Sends a message to where an SA's messages go.
-    pub(crate) fn transmit_to(&mut self, addresses: &IkeAddresses, message: Vec<u8>) {
-        self.transmit(addresses.local, addresses.remote, message);
+    /// Sends a message, or its fragments, that depends on no write.
+    pub(crate) fn transmit_all(
+        &mut self,
+        local: SocketAddr,
+        remote: SocketAddr,
+        datagrams: Vec<Vec<u8>>,
+    ) {
+        self.outbox.outputs.extend(Output::transmits(local, remote, datagrams));
+    }
+
+    /// As [`Context::transmit_all`], to where an SA's messages go.
+    pub(crate) fn transmit_to(&mut self, addresses: &IkeAddresses, datagrams: Vec<Vec<u8>>) {
+        self.transmit_all(addresses.local, addresses.remote, datagrams);
     }
 
     /// A random number below `bound`, or 0 when that is 0. The slight bias does not matter for

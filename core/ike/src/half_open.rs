@@ -22,7 +22,7 @@ pub(crate) struct Responder {
     /// Derived when the first IKE_AUTH comes.
     pub(crate) keys: Option<(Protection, IkeKeys)>,
     /// The IKE_AUTH has failed: the request and the error that answers it.
-    pub(crate) failed: Option<(Vec<u8>, Vec<u8>)>,
+    pub(crate) failed: Option<(Vec<u8>, Vec<Vec<u8>>)>,
 }
 
 /// A half-open IKE SA that we have begun.

@@ -19,6 +19,7 @@ mod dpd;
 mod engine;
 mod error;
 mod exchange;
+mod fragmentation;
 mod half_open;
 mod keys;
 mod ledger;
@@ -37,8 +38,8 @@ mod timers;
 mod window;
 
 pub use config::{
-    AddressRequest, Authentication, Child, ChildLifetime, Config, Connection, Dpd, IkeLifetime,
-    Limits, Pool, PresharedKey, RemoteAddresses, Retransmit, Selector, Start, Unique,
+    AddressRequest, Authentication, Child, ChildLifetime, Config, Connection, Dpd, FRAGMENT_SIZE,
+    IkeLifetime, Limits, Pool, PresharedKey, RemoteAddresses, Retransmit, Selector, Start, Unique,
 };
 pub use engine::{ChildView, Engine, IkeSaView};
 pub use error::{Drop, DropCounts, Error};

@@ -103,6 +103,16 @@ pub enum Output {
 }
 
 impl Output {
+    /// The sending of a message, or of its fragments.
+    pub(crate) fn transmits(
+        local: SocketAddr,
+        remote: SocketAddr,
+        datagrams: Vec<Vec<u8>>,
+    ) -> impl Iterator<Item = Output> {
+        let transmit = move |message| Output::Transmit { after: None, local, remote, message };
+        datagrams.into_iter().map(transmit)
+    }
+
     /// The write that this has to wait for.
     pub(crate) fn after(&self) -> Option<Ticket> {
         match self {

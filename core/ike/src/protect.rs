@@ -12,8 +12,8 @@ use vipsec_crypto::cbc::{BLOCK_LENGTH, CbcKey};
 use vipsec_crypto::mac::MacKey;
 use vipsec_wire::ParseError;
 use vipsec_wire::id::{Epoch, Term};
-use vipsec_wire::ike::message::{emit_chain, emit_encrypted_header, parse_chain};
-use vipsec_wire::ike::{Encrypted, Header, Payload};
+use vipsec_wire::ike::message::{emit_chain, emit_encrypted_header, encrypted_header_length};
+use vipsec_wire::ike::{Encrypted, Fragment, Header, Payload, PayloadType};
 use vipsec_wire::record::v1::{IkeAlgorithms, IkeKeys};
 
 /// Keys that do not fit their algorithms: a record of a later version or a damaged one.
@@ -82,21 +82,62 @@ impl Protection {
         })
     }
 
-    /// Seals `payloads` into a message.
+    /// Seals `payloads` into a message, or, where that would be longer than `limit` octets, into
+    /// fragments of it that are not (RFC 7383 section 2.5). Each has an IV of its own.
     pub(crate) fn seal(
         &self,
         header: &Header,
         payloads: &[Payload],
+        limit: Option<usize>,
+        iv: &mut IvSequence,
+        rng: &mut dyn Random,
+    ) -> Result<Vec<Vec<u8>>, NoIv> {
+        let (first, content) = emit_chain(payloads);
+        let fits = |limit: &usize| self.room(*limit, false) >= content.len();
+        let room = limit.filter(|limit| !fits(limit)).map(|limit| self.room(limit, true));
+        let room = room.filter(|room| *room > 0);
+        let total = room.and_then(|room| u16::try_from(content.len().div_ceil(room)).ok());
+        let (Some(room), Some(total)) = (room, total) else {
+            return Ok(vec![self.seal_content(header, first, None, content, iv, rng)?]);
+        };
+        let mut fragments = Vec::with_capacity(usize::from(total));
+        for (number, piece) in (1..=total).zip(content.chunks(room)) {
+            let first = if number == 1 { first } else { PayloadType::NONE };
+            let fragment = Some(Fragment { number, total });
+            fragments.push(self.seal_content(header, first, fragment, piece.to_vec(), iv, rng)?);
+        }
+        Ok(fragments)
+    }
+
+    /// Octets of content for which there is room in a message of `limit` octets.
+    fn room(&self, limit: usize, fragment: bool) -> usize {
+        let body = limit.saturating_sub(encrypted_header_length(fragment));
+        let padded = match &self.outbound {
+            Direction::Aead(_) => body.saturating_sub(IV_LENGTH + TAG_LENGTH),
+            Direction::Cbc(keys) => {
+                let tag_length = keys.1.algorithm().tag_length();
+                body.saturating_sub(BLOCK_LENGTH + tag_length) / BLOCK_LENGTH * BLOCK_LENGTH
+            }
+        };
+        // The last octet is the length of the padding.
+        padded.saturating_sub(1)
+    }
+
+    fn seal_content(
+        &self,
+        header: &Header,
+        first: PayloadType,
+        fragment: Option<Fragment>,
+        mut content: Vec<u8>,
         iv: &mut IvSequence,
         rng: &mut dyn Random,
     ) -> Result<Vec<u8>, NoIv> {
-        let (first, mut content) = emit_chain(payloads);
         match &self.outbound {
             Direction::Aead(key) => {
                 content.push(0);
                 let iv = iv.next(rng)?;
                 let body = IV_LENGTH + content.len() + TAG_LENGTH;
-                let mut message = emit_encrypted_header(header, first, body);
+                let mut message = emit_encrypted_header(header, first, fragment, body);
                 let tag = key.seal(iv, &message, &mut content);
                 message.extend_from_slice(&iv);
                 message.extend_from_slice(&content);
@@ -110,7 +151,7 @@ impl Protection {
                 rng.fill(&mut iv);
                 let tag_length = mac.algorithm().tag_length();
                 let body = BLOCK_LENGTH + content.len() + tag_length;
-                let mut message = emit_encrypted_header(header, first, body);
+                let mut message = emit_encrypted_header(header, first, fragment, body);
                 key.encrypt_in_place(iv, &mut content).map_err(|_| NoIv)?;
                 message.extend_from_slice(&iv);
                 message.extend_from_slice(&content);
@@ -121,17 +162,7 @@ impl Protection {
         }
     }
 
-    /// Opens a message that ends with an Encrypted payload.
-    pub(crate) fn open(
-        &self,
-        message: &[u8],
-        encrypted: &Encrypted,
-    ) -> Result<Vec<Payload>, OpenFailure> {
-        let content = self.open_content(message, encrypted)?;
-        parse_chain(encrypted.first, &content).map_err(OpenFailure::Content)
-    }
-
-    /// The inner payloads of a message that ends with an Encrypted payload, as they were sent.
+    /// What an Encrypted payload holds, be it a fragment, as it was sent.
     pub(crate) fn open_content(
         &self,
         message: &[u8],

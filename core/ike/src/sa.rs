@@ -2,6 +2,7 @@
 //! for this owner and need not survive.
 
 use crate::dpd::Traffic;
+use crate::fragmentation::message_limit;
 use crate::output::{CloseReason, Ticket};
 use crate::protect::{BadKeys, IvSequence, NoIv, Protection};
 use crate::retransmit::Retransmission;
@@ -43,15 +44,38 @@ pub(crate) struct Description {
     pub(crate) extensions: Extensions,
 }
 
+/// What is the same for all messages that an engine seals at present.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Sealing {
+    pub(crate) epoch: Epoch,
+    /// See [`crate::Config::fragment_size`].
+    pub(crate) fragment_size: Option<u16>,
+}
+
+impl Sealing {
+    /// The longest message to a peer, if it takes fragments.
+    pub(crate) fn limit(self, addresses: &IkeAddresses, fragmentation: bool) -> Option<usize> {
+        let size = self.fragment_size.filter(|_| fragmentation)?;
+        Some(message_limit(size, addresses.remote.is_ipv4()))
+    }
+}
+
 /// A request of ours without answer.
 #[derive(Debug, Clone)]
 pub(crate) struct Outstanding {
     pub(crate) id: u32,
     pub(crate) exchange: ExchangeType,
-    pub(crate) message: Vec<u8>,
+    pub(crate) datagrams: Vec<Vec<u8>>,
     pub(crate) continuation: Continuation,
     /// `None` until the request may leave.
     pub(crate) retransmission: Option<Retransmission>,
+}
+
+impl Outstanding {
+    /// Whether a response is that to this request.
+    pub(crate) fn answers(&self, response: &Header) -> bool {
+        self.id == response.message_id && self.exchange == response.exchange
+    }
 }
 
 /// What is to be done as soon as no request of ours is in flight. All of it can be found out again:
@@ -208,19 +232,20 @@ impl IkeSa {
         }
     }
 
-    /// Seals a message as the owner of `epoch`.
+    /// Seals a message, in fragments if it is long.
     pub(crate) fn seal(
         &mut self,
         header: &Header,
         payloads: &[Payload],
-        epoch: Epoch,
+        sealing: Sealing,
         rng: &mut dyn Random,
-    ) -> Result<Vec<u8>, NoIv> {
+    ) -> Result<Vec<Vec<u8>>, NoIv> {
         let mut iv = match self.live.iv {
-            Some(iv) if iv.epoch() == epoch => iv,
-            _ => IvSequence::new(epoch, self.about.born),
+            Some(iv) if iv.epoch() == sealing.epoch => iv,
+            _ => IvSequence::new(sealing.epoch, self.about.born),
         };
-        let sealed = self.protection.seal(header, payloads, &mut iv, rng);
+        let limit = sealing.limit(&self.addresses, self.about.extensions.fragmentation);
+        let sealed = self.protection.seal(header, payloads, limit, &mut iv, rng);
         self.live.iv = Some(iv);
         sealed
     }

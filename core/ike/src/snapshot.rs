@@ -77,7 +77,7 @@ pub(crate) fn description(record: IkeConstant) -> Description {
 pub(crate) fn mutable(sa: &IkeSa) -> IkeMutable {
     let outstanding = sa.outstanding.as_ref().map(|request| StoredRequest {
         id: request.id,
-        message: request.message.clone(),
+        datagrams: request.datagrams.clone(),
         continuation: request.continuation.clone(),
     });
     IkeMutable {
@@ -106,7 +106,7 @@ pub(crate) fn assume(sa: &mut IkeSa, record: IkeMutable) {
     sa.outstanding = record.outstanding.map(|request| Outstanding {
         id: request.id,
         exchange: exchange_of(&request.continuation),
-        message: request.message,
+        datagrams: request.datagrams,
         continuation: request.continuation,
         retransmission: None,
     });

@@ -1,6 +1,7 @@
 //! All SAs of a VIP, and what is found through them: families, Child SAs by SPI, leases.
 
 use crate::child::Child;
+use crate::fragmentation::Reassembly;
 use crate::half_open::HalfOpenTable;
 use crate::pool::Leases;
 use crate::sa::IkeSa;
@@ -29,6 +30,7 @@ pub(crate) struct Tables {
     pub(crate) leases: Leases,
     pub(crate) half_open: HalfOpenTable,
     graves: VecDeque<Ended>,
+    pub(crate) reassembly: Reassembly,
 }
 
 impl Tables {
@@ -186,7 +188,7 @@ impl Tables {
     }
 
     /// What a repetition of the last request of an SA that is gone is to be answered with.
-    pub(crate) fn exhume(&self, spis: IkeSpis, request: &[u8]) -> Option<&[u8]> {
+    pub(crate) fn exhume(&self, spis: IkeSpis, request: &[u8]) -> Option<&[Vec<u8>]> {
         let ours = [spis.initiator, spis.responder];
         let grave = self.graves.iter().rev();
         let mut grave = grave.filter(|grave| ours.contains(&grave.id.0));

@@ -60,9 +60,9 @@ impl Window {
     }
 
     /// A request was answered.
-    pub(crate) fn answered(&mut self, id: u32, message: Vec<u8>) {
+    pub(crate) fn answered(&mut self, id: u32, datagrams: Vec<Vec<u8>>) {
         self.expected_request = id.saturating_add(1);
-        self.last_response = Some(StoredResponse { id, message });
+        self.last_response = Some(StoredResponse { id, datagrams });
     }
 }
 
@@ -76,9 +76,9 @@ mod tests {
         assert_eq!(window.judge(2, false), Verdict::Fresh);
         assert_eq!(window.judge(3, false), Verdict::Outside);
         assert_eq!(window.judge(1, false), Verdict::Outside);
-        window.answered(2, vec![9]);
+        window.answered(2, vec![vec![9]]);
         assert_eq!(window.judge(3, false), Verdict::Fresh);
-        let repeated = StoredResponse { id: 2, message: vec![9] };
+        let repeated = StoredResponse { id: 2, datagrams: vec![vec![9]] };
         assert_eq!(window.judge(2, false), Verdict::Repetition(&repeated));
     }
 

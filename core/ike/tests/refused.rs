@@ -60,7 +60,7 @@ fn the_ivs_of_an_ike_sa_go_on_when_its_owner_comes_back_in_the_same_epoch() {
     let mut before = None;
     for change in world.right.store.load() {
         if let Change::IkeMutable { state, .. } = &change {
-            before = state.last_response.as_ref().map(|response| counter(&response.message));
+            before = state.last_response.as_ref().map(|response| counter(&response.datagrams[0]));
         }
         world.right.engine.apply(now, change).expect("what was written can be read");
     }

@@ -5,9 +5,10 @@
 mod world;
 
 use core::time::Duration;
+use vipsec_ike::Config;
 use vipsec_ike::{CloseReason, Event};
 use world::site::Fate;
-use world::{Side, World};
+use world::{Side, World, fragmenting, hybrid};
 
 /// A scenario: how it is prepared, what is begun in it, what is there in the end, and whether the
 /// side that dies has to be told again when nothing of the beginning was stored or mirrored.
@@ -38,7 +39,32 @@ fn scenarios() -> Vec<Scenario> {
         scenario("hybrid IKE rekey", World::established_hybrid, |w| w.rekey_ike(LEFT), 1, 1),
         scenario("both rekey a hybrid child", World::established_hybrid, both_child, 1, 1),
         scenario("both rekey a hybrid IKE SA", World::established_hybrid, both_ike, 1, 1),
+        scenario(
+            "initial exchanges in fragments",
+            fragmented,
+            |w| _ = w.initiate(Side::Left, "net"),
+            1,
+            1,
+        ),
+        scenario("hybrid in fragments", hybrid_fragmented, |w| _ = w.initiate(LEFT, "net"), 1, 1),
+        scenario("IKE rekey in fragments", fragments, |w| w.rekey_ike(Side::Left), 1, 1),
     ]
+}
+
+fn fragmented() -> World {
+    World::with(fragmenting(Side::Left, 160), fragmenting(Side::Right, 160))
+}
+
+fn hybrid_fragmented() -> World {
+    let small = |config| Config { fragment_size: Some(576), ..config };
+    World::with(small(hybrid(Side::Left)), small(hybrid(Side::Right)))
+}
+
+fn fragments() -> World {
+    let mut world = fragmented();
+    world.initiate(Side::Left, "net");
+    world.run();
+    world
 }
 
 fn delete_child(world: &mut World) {

@@ -176,11 +176,11 @@ fn an_encrypted_payload_ends_the_message() {
     let expected = [&header(46, 35, 0x28, 28 + 12)[..], &[35, 0, 0, 12]].concat();
     let header = Header { exchange: ExchangeType::IkeAuth, response: true, ..init_header() };
     let idi = PayloadType::IDENTIFICATION_INITIATOR;
-    let mut bytes = emit_encrypted_header(&header, idi, 8);
+    let mut bytes = emit_encrypted_header(&header, idi, None, 8);
     assert_eq!(bytes, expected);
     bytes.extend_from_slice(&[0xee; 8]);
     let message = Message::parse(&bytes).unwrap();
-    assert_eq!(message.encrypted, Some(Encrypted { first: idi, body_at: 32 }));
+    assert_eq!(message.encrypted, Some(Encrypted { first: idi, fragment: None, body_at: 32 }));
     assert_eq!((message.header, message.payloads), (header, vec![]));
     bytes.push(0);
     bytes[27] += 1;

@@ -208,7 +208,7 @@ proptest! {
     #[test]
     fn an_encrypted_message(header in header(), payloads in vec(payload(), 0..8)) {
         let (first, inside) = emit_chain(&payloads);
-        let mut bytes = emit_encrypted_header(&header, first, inside.len());
+        let mut bytes = emit_encrypted_header(&header, first, None, inside.len());
         bytes.extend_from_slice(&inside);
         let message = Message::parse(&bytes).expect("well-formed");
         prop_assert_eq!(message.header, header);

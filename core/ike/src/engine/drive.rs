@@ -13,7 +13,7 @@ use crate::snapshot::exchange_of;
 use crate::timers::Alarm;
 use vipsec_crypto::Random;
 use vipsec_wire::id::IkeSaId;
-use vipsec_wire::record::v1::IkePhase;
+use vipsec_wire::record::v1::{IkeAddresses, IkePhase};
 use vipsec_wire::time::Timestamp;
 
 /// Alarms that are handled in one call, so that a takeover of very many SAs does not stall: the
@@ -27,6 +27,7 @@ impl Engine {
             return;
         }
         self.expire_half_open(now);
+        self.tables.reassembly.expire(now);
         for _ in 0..ALARMS {
             match self.timers.pop(now) {
                 Some(Alarm::Sa(id)) => self.look_at(now, id, rng),
@@ -45,12 +46,10 @@ impl Engine {
             return;
         }
         match repeat(sa, now, &settings) {
-            Ok(Some((message, repeated))) => {
+            Ok((datagrams, repeated)) => {
                 let (local, remote) = (sa.addresses.local, mobike::another_way(sa, repeated));
-                let output = Output::Transmit { after: None, local, remote, message };
-                self.outbox.outputs.push_back(output);
+                self.outbox.outputs.extend(Output::transmits(local, remote, datagrams));
             }
-            Ok(None) => {}
             Err(GiveUp) => return self.give_up(now, id, rng),
         }
         self.settle(now, id, rng);
@@ -186,10 +185,9 @@ impl Engine {
         }
         let given_up = half.suspicion.is_some();
         if !given_up && half.retransmission.repeat(now, &settings).is_ok() {
-            let message = ike_sa_init_initiator::message(half).to_vec();
-            let (local, remote) = (half.state.addresses.local, half.state.addresses.remote);
-            let output = Output::Transmit { after: None, local, remote, message };
-            self.outbox.outputs.push_back(output);
+            let datagrams = ike_sa_init_initiator::datagrams(half);
+            let IkeAddresses { local, remote, .. } = half.state.addresses;
+            self.outbox.outputs.extend(Output::transmits(local, remote, datagrams));
             return self.arm_half_open(id);
         }
         if let Some(half) = self.tables.half_open.remove_initiator(id) {
@@ -221,22 +219,22 @@ impl Engine {
     }
 }
 
-/// The message to repeat, if that is due, and which repetition it is.
+/// The message to repeat, or its fragments, and which repetition it is; nothing if that is not due.
 fn repeat(
     sa: &mut IkeSa,
     now: Timestamp,
     settings: &crate::config::Retransmit,
-) -> Result<Option<(Vec<u8>, u32)>, GiveUp> {
+) -> Result<(Vec<Vec<u8>>, u32), GiveUp> {
     let Some(request) = &mut sa.outstanding else {
-        return Ok(None);
+        return Ok((Vec::new(), 0));
     };
     let mut repetition = request.retransmission.unwrap_or(Retransmission::inherited(now));
     if now < repetition.due() {
-        return Ok(None);
+        return Ok((Vec::new(), 0));
     }
     repetition.repeat(now, settings)?;
     request.retransmission = Some(repetition);
-    Ok(Some((request.message.clone(), repetition.repeated())))
+    Ok((request.datagrams.clone(), repetition.repeated()))
 }
 
 /// Seals a request; it leaves when it is stored.
@@ -249,13 +247,12 @@ pub(super) fn send(
     let Request { payloads, continuation } = request;
     let (id, exchange) = (sa.window.next_request, exchange_of(&continuation));
     let header = sa.header(exchange, id, false);
-    let message = sa.seal(&header, &payloads, cx.epoch, cx.rng)?;
+    let datagrams = sa.seal(&header, &payloads, cx.sealing(), cx.rng)?;
     sa.window.next_request = id.saturating_add(1);
-    let kept = message.clone();
+    let IkeAddresses { local, remote, .. } = sa.addresses;
+    tx.effects.extend(Output::transmits(local, remote, datagrams.clone()));
     sa.outstanding =
-        Some(Outstanding { id, exchange, message: kept, continuation, retransmission: None });
-    let (local, remote) = (sa.addresses.local, sa.addresses.remote);
-    tx.effects.push(Output::Transmit { after: None, local, remote, message });
+        Some(Outstanding { id, exchange, datagrams, continuation, retransmission: None });
     tx.touch(sa.id());
     Ok(())
 }

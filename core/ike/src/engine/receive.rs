@@ -11,16 +11,17 @@ use crate::exchange::{
     ike_intermediate_initiator, ike_sa_init, ike_sa_init_initiator, informational, mobike,
     rekey_ike,
 };
+use crate::fragmentation::{MessageName, Piece, Whole};
 use crate::ledger::Transaction;
 use crate::output::{CloseReason, Output};
 use crate::protect::OpenFailure;
-use crate::sa::{Datagram, IkeSa, endpoints, may_move};
+use crate::sa::{Datagram, IkeSa, Sealing, endpoints, may_move};
 use crate::window::Verdict;
 use vipsec_crypto::Random;
 use vipsec_wire::ParseError;
 use vipsec_wire::id::IkeSaId;
 use vipsec_wire::ike::header::RawHeader;
-use vipsec_wire::ike::{ExchangeType, Header, Message, Notify, NotifyType, Payload};
+use vipsec_wire::ike::{ExchangeType, Header, Message, Notify, NotifyType, Payload, parse_chain};
 use vipsec_wire::record;
 use vipsec_wire::record::v1::{Continuation, Ended, Mirrored, StoredResponse};
 use vipsec_wire::time::Timestamp;
@@ -88,7 +89,7 @@ impl Engine {
     fn receive_protected(
         &mut self,
         now: Timestamp,
-        datagram: Datagram,
+        mut datagram: Datagram,
         message: &Message,
         rng: &mut dyn Random,
     ) {
@@ -103,16 +104,16 @@ impl Engine {
         let Some(mut cx) = self.context(now, rng) else { return };
         let established = match (half_open, exchange, response) {
             (true, ExchangeType::IkeAuth, false) => {
-                ike_auth::respond(&mut cx, id, &datagram, message, &mut ended)
+                ike_auth::respond(&mut cx, id, &mut datagram, message, &mut ended)
             }
             (true, ExchangeType::IkeAuth, true) => {
-                ike_auth_initiator::complete(&mut cx, id, &datagram, message)
+                ike_auth_initiator::complete(&mut cx, id, &mut datagram, message)
             }
             (true, ExchangeType::IkeIntermediate, false) => {
-                return ike_intermediate::respond(&mut cx, id, &datagram, message);
+                return ike_intermediate::respond(&mut cx, id, &mut datagram, message);
             }
             (true, ExchangeType::IkeIntermediate, true) => {
-                ike_intermediate_initiator::complete(&mut cx, id, &datagram, message);
+                ike_intermediate_initiator::complete(&mut cx, id, &mut datagram, message);
                 return self.arm_half_open(id);
             }
             (true, _, _) => return cx.drop(Drop::UnexpectedExchange),
@@ -130,7 +131,7 @@ impl Engine {
         &mut self,
         now: Timestamp,
         id: IkeSaId,
-        datagram: Datagram,
+        mut datagram: Datagram,
         message: &Message,
         rng: &mut dyn Random,
     ) {
@@ -140,13 +141,27 @@ impl Engine {
         let Some(sa) = self.tables.get(id).filter(|sa| sa.live.complete) else {
             return self.outbox.drops.count(Drop::Unauthentic);
         };
-        let opened = match sa.protection.open(&datagram.message, encrypted) {
-            Ok(payloads) => Ok(payloads),
+        let opened = match sa.protection.open_content(&datagram.message, encrypted) {
+            Ok(content) => match encrypted.fragment {
+                None => parse_chain(encrypted.first, &content),
+                Some(fragment) => {
+                    let first = encrypted.first;
+                    let piece = Piece { fragment, first, content, datagram: &datagram.message };
+                    match self.receive_fragment(now, id, &datagram, &message.header, piece) {
+                        Some(whole) => {
+                            datagram.message = whole.datagram;
+                            parse_chain(whole.first, &whole.content)
+                        }
+                        None => return,
+                    }
+                }
+            },
             Err(OpenFailure::Content(error)) => Err(error),
             Err(OpenFailure::Unauthentic) => {
                 return self.outbox.drops.count(Drop::Unauthentic);
             }
         };
+        let Some(sa) = self.tables.get(id) else { return };
         let (pending, at_once) =
             (sa.live.pending.is_some(), self.without_store(sa, message, &opened));
         if let Some(payloads) = at_once
@@ -162,6 +177,48 @@ impl Engine {
             false => self.receive_request(now, id, &datagram, &message.header, opened, rng),
         }
         self.settle(now, id, rng);
+    }
+
+    /// Takes an authentic fragment; gives the message when it is whole. A message that was answered
+    /// is answered again when its first fragment comes again, and one that would be whole waits for
+    /// the store as its last fragment.
+    fn receive_fragment(
+        &mut self,
+        now: Timestamp,
+        id: IkeSaId,
+        datagram: &Datagram,
+        header: &Header,
+        piece: Piece<'_>,
+    ) -> Option<Whole> {
+        let sa = self.tables.get(id)?;
+        let pending = sa.live.pending.is_some();
+        let asked = sa.outstanding.as_ref().is_some_and(|request| request.answers(header));
+        let unwanted = match sa.window.judge(header.message_id, sa.live.inherited) {
+            _ if !sa.about.extensions.fragmentation => Some(Drop::Unauthentic),
+            _ if header.response => (!asked).then_some(Drop::UnexpectedResponse),
+            Verdict::Fresh => None,
+            Verdict::Outside => Some(Drop::OutOfWindow),
+            Verdict::Repetition(response) => {
+                let response = response.datagrams.clone();
+                if piece.fragment.number == 1 && pending {
+                    self.defer(id, datagram.clone());
+                } else if piece.fragment.number == 1 {
+                    let (local, remote) = (datagram.local, datagram.remote);
+                    self.outbox.outputs.extend(Output::transmits(local, remote, response));
+                }
+                return None;
+            }
+        };
+        if let Some(reason) = unwanted {
+            self.outbox.drops.count(reason);
+            return None;
+        }
+        let name = MessageName::of(id, header);
+        if pending && self.tables.reassembly.completes(name, piece.fragment) {
+            self.defer(id, datagram.clone());
+            return None;
+        }
+        self.tables.reassembly.insert(now, name, piece)
     }
 
     fn defer(&mut self, id: IkeSaId, datagram: Datagram) {
@@ -202,6 +259,7 @@ impl Engine {
         rng: &mut dyn Random,
     ) -> bool {
         let Some(Ownership { epoch, .. }) = self.ownership else { return false };
+        let sealing = Sealing { epoch, fragment_size: self.config.fragment_size };
         let Some(sa) = self.tables.get_mut(id) else { return false };
         let pending = sa.live.pending;
         let mut before = pending.and_then(|ticket| self.ledger.before(ticket, id));
@@ -213,16 +271,18 @@ impl Engine {
         if unanswered {
             return false;
         }
-        let message = match sa.window.judge(header.message_id, sa.live.inherited) {
+        let datagrams = match sa.window.judge(header.message_id, sa.live.inherited) {
             Verdict::Outside => {
                 self.outbox.drops.count(Drop::OutOfWindow);
                 return true;
             }
-            Verdict::Repetition(response) => response.message.clone(),
+            Verdict::Repetition(response) => response.datagrams.clone(),
             Verdict::Fresh => {
                 let answer = sa.header(header.exchange, header.message_id, true);
-                let Ok(message) = sa.seal(&answer, payloads, epoch, rng) else { return false };
-                sa.window.answered(header.message_id, message.clone());
+                let Ok(datagrams) = sa.seal(&answer, payloads, sealing, rng) else {
+                    return false;
+                };
+                sa.window.answered(header.message_id, datagrams.clone());
                 sa.live.last_heard = now;
                 self.outbox.outputs.extend(follow(sa, datagram));
                 // Should the write come to nothing, this has happened all the same.
@@ -233,16 +293,16 @@ impl Engine {
                 // An answer that says something must not be given otherwise by the next owner.
                 if !payloads.is_empty() {
                     sa.live.unwritten = true;
-                    let response =
-                        StoredResponse { id: header.message_id, message: message.clone() };
+                    let (id_of, datagrams) = (header.message_id, datagrams.clone());
+                    let response = StoredResponse { id: id_of, datagrams };
                     let state = record::encode(&Mirrored::Answered { id, response });
                     self.outbox.outputs.push_back(Output::Mirror { id, state });
                 }
-                message
+                datagrams
             }
         };
         let (local, remote) = (datagram.local, datagram.remote);
-        self.outbox.outputs.push_back(Output::Transmit { after: None, local, remote, message });
+        self.outbox.outputs.extend(Output::transmits(local, remote, datagrams));
         true
     }
 
@@ -263,10 +323,9 @@ impl Engine {
             Verdict::Fresh => {}
             Verdict::Outside => return self.outbox.drops.count(Drop::OutOfWindow),
             Verdict::Repetition(response) => {
-                let message = response.message.clone();
+                let datagrams = response.datagrams.clone();
                 let (local, remote) = (datagram.local, datagram.remote);
-                let output = Output::Transmit { after: None, local, remote, message };
-                return self.outbox.outputs.push_back(output);
+                return self.outbox.outputs.extend(Output::transmits(local, remote, datagrams));
             }
         }
         let Some(mut sa) = self.tables.take(id) else { return };
@@ -280,16 +339,16 @@ impl Engine {
         let Some(mut cx) = self.context(now, rng) else { return };
         let reply = answer(&mut cx, &mut sa, datagram, header.exchange, opened, &mut tx);
         let answer = sa.header(header.exchange, header.message_id, true);
-        let sealed = sa.seal(&answer, &reply.payloads, cx.epoch, cx.rng);
+        let sealed = sa.seal(&answer, &reply.payloads, cx.sealing(), cx.rng);
         let fate = match sealed {
-            Ok(message) => {
-                sa.window.answered(header.message_id, message.clone());
+            Ok(datagrams) => {
+                sa.window.answered(header.message_id, datagrams.clone());
                 if matches!(reply.fate, Fate::Close(_)) {
-                    let (request, response) = (datagram.message.clone(), message.clone());
+                    let (request, response) = (datagram.message.clone(), datagrams.clone());
                     tx.last_words = Some(Ended { id, request, response });
                 }
                 let (local, remote) = (datagram.local, datagram.remote);
-                tx.effects.push(Output::Transmit { after: None, local, remote, message });
+                tx.effects.extend(Output::transmits(local, remote, datagrams));
                 reply.fate
             }
             Err(_) => Fate::Close(CloseReason::Expired),
@@ -310,9 +369,7 @@ impl Engine {
         let Some(mut sa) = self.tables.take(id) else { return };
         let mut tx = Transaction::default();
         tx.begin(&sa);
-        let expected = sa.outstanding.take_if(|request| {
-            request.id == header.message_id && request.exchange == header.exchange
-        });
+        let expected = sa.outstanding.take_if(|request| request.answers(header));
         let Some(mut cx) = self.context(now, rng) else { return };
         let Some(request) = expected else {
             cx.drop(Drop::UnexpectedResponse);

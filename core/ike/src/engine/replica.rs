@@ -3,6 +3,7 @@
 use crate::child::Child;
 use crate::engine::{Engine, Ownership};
 use crate::error::Error;
+use crate::fragmentation::Reassembly;
 use crate::half_open::Initiator;
 use crate::output::Change;
 use crate::protect::Protection;
@@ -48,6 +49,7 @@ impl Engine {
         }
         self.ledger.forget_unprotected();
         self.outbox.outputs.clear();
+        self.tables.reassembly = Reassembly::default();
         let ids: Vec<IkeSaId> = self.tables.sas().map(IkeSa::id).collect();
         for id in ids {
             if let Some(sa) = self.tables.get_mut(id) {
@@ -202,7 +204,7 @@ impl Engine {
             Mirrored::Answered { id, response } => {
                 let sa = self.tables.get_mut(id).ok_or(Error::NoIkeSa(id))?;
                 if response.id >= sa.window.expected_request {
-                    sa.window.answered(response.id, response.message);
+                    sa.window.answered(response.id, response.datagrams);
                     sa.live.unwritten = true;
                 }
                 Ok(())

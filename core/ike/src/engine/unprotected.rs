@@ -42,7 +42,7 @@ impl Engine {
         message: &Message,
     ) {
         let answer = self.tables.exhume(message.header.spis, &datagram.message);
-        let answer = answer.map(<[u8]>::to_vec);
+        let answer = answer.map(<[Vec<u8>]>::to_vec);
         if answer.is_none() {
             self.outbox.drops.count(Drop::UnknownSpi);
         }
@@ -51,12 +51,10 @@ impl Engine {
         let answer = answer.or_else(|| {
             let allowed = asks && self.refusals.allow(now);
             // Its end may not be said before it is written.
-            (allowed && !self.ledger.is_about(id)).then(|| invalid_ike_spi(&message.header))
+            (allowed && !self.ledger.is_about(id)).then(|| vec![invalid_ike_spi(&message.header)])
         });
-        if let Some(message) = answer {
-            let (local, remote) = (datagram.local, datagram.remote);
-            self.outbox.outputs.push_back(Output::Transmit { after: None, local, remote, message });
-        }
+        let answer = answer.unwrap_or_default();
+        self.outbox.outputs.extend(Output::transmits(datagram.local, datagram.remote, answer));
     }
 
     /// A message in clear with the SPIs of an SA. That the peer does not know the SA may be true:

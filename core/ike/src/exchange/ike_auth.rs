@@ -16,6 +16,7 @@ use crate::exchange::configuration::{self, Granted};
 use crate::exchange::contents::{Contents, notify};
 use crate::exchange::ike_intermediate;
 use crate::exchange::mobike;
+use crate::fragmentation::{self, Opened, Reassembly};
 use crate::half_open::Responder;
 use crate::keys::{Nonces, agree, derive_ike};
 use crate::ledger::Transaction;
@@ -24,6 +25,7 @@ use crate::proposals::KeyExchangeUse;
 use crate::protect::{IvSequence, OpenFailure, Protection};
 use crate::sa::{Datagram, Description, IkeSa};
 use crate::snapshot;
+use crate::tables::Tables;
 use crate::window::Window;
 use core::time::Duration;
 use vipsec_esp::ChildSa;
@@ -34,7 +36,7 @@ use vipsec_wire::ike::{
     Side,
 };
 use vipsec_wire::record::v1::{
-    ChildLink, ChildPhase, Extensions, HalfOpenResponder, IkeKeys, MobikeRole,
+    ChildLink, ChildPhase, Extensions, HalfOpenResponder, IkeAddresses, IkeKeys, MobikeRole,
 };
 use vipsec_wire::time::Timestamp;
 
@@ -51,22 +53,24 @@ const NOBODYS_KEY: &[u8] = b"no connection fits this peer";
 pub(crate) fn respond(
     cx: &mut Context<'_>,
     id: IkeSaId,
-    datagram: &Datagram,
+    datagram: &mut Datagram,
     message: &Message,
     ended: &mut Transaction,
 ) -> Option<(Box<IkeSa>, Transaction)> {
-    let half = cx.tables.half_open.responder(id)?;
+    let Tables { half_open, reassembly, .. } = &mut *cx.tables;
+    let half = half_open.responder(id)?;
     if let Some((request, answer)) = &half.failed {
         let repeated = *request == datagram.message;
         let answer = answer.clone();
         match repeated {
-            true => cx.transmit(datagram.local, datagram.remote, answer),
+            true => cx.transmit_all(datagram.local, datagram.remote, answer),
             false => cx.drop(Drop::UnexpectedExchange),
         }
         return None;
     }
-    let opened = match open(half, datagram, message) {
-        Ok(payloads) => Ok(Contents::sort(payloads)),
+    let opened = match open(half, reassembly, cx.now, datagram, message) {
+        Ok(None) => return None,
+        Ok(Some(payloads)) => Ok(Contents::sort(payloads)),
         Err(OpenFailure::Content(error)) => Err(refusal(error)),
         Err(OpenFailure::Unauthentic) => {
             cx.drop(Drop::Unauthentic);
@@ -84,18 +88,23 @@ pub(crate) fn respond(
     }
 }
 
-/// The keys, derived when the first IKE_AUTH comes; then the payloads.
+/// The keys, derived when the first IKE_AUTH comes; then the payloads, if all fragments are there.
 fn open(
     half: &mut Responder,
-    datagram: &Datagram,
+    reassembly: &mut Reassembly,
+    now: Timestamp,
+    datagram: &mut Datagram,
     message: &Message,
-) -> Result<Vec<Payload>, OpenFailure> {
-    let encrypted = message.encrypted.as_ref().ok_or(OpenFailure::Unauthentic)?;
+) -> Result<Option<Vec<Payload>>, OpenFailure> {
     let complete = ike_intermediate::next_method(&half.state).is_none();
     if message.header.message_id != message_id(&half.state) || !complete {
         return Err(OpenFailure::Unauthentic);
     }
-    half.derive().ok_or(OpenFailure::Unauthentic)?.open(&datagram.message, encrypted)
+    let (id, fragmentation) = (half.state.id, half.state.fragmentation);
+    let protection = half.derive().ok_or(OpenFailure::Unauthentic)?;
+    let fragments = fragmentation.then_some(reassembly);
+    let opened = fragmentation::open(protection, fragments, now, id, datagram, message)?;
+    opened.map(Opened::payloads).transpose()
 }
 
 impl Responder {
@@ -150,13 +159,13 @@ pub(crate) fn fail(
     };
     let mut iv = IvSequence::new(cx.epoch, half.state.born);
     let sealed = half.keys.as_ref().and_then(|(protection, _)| {
-        protection.seal(&header, &[Payload::Notify(error)], &mut iv, cx.rng).ok()
+        protection.seal(&header, &[Payload::Notify(error)], None, &mut iv, cx.rng).ok()
     });
     cx.tables.half_open.crowd.failed(cx.now, datagram.remote.ip());
     cx.tables.half_open.insert_responder(half.state);
     if let (Some(answer), Some(kept)) = (sealed, cx.tables.half_open.responder(id)) {
         kept.failed = Some((datagram.message.clone(), answer.clone()));
-        cx.transmit(datagram.local, datagram.remote, answer);
+        cx.transmit_all(datagram.local, datagram.remote, answer);
     }
     cx.event(Event::Failed { id, remote: datagram.remote, reason });
 }
@@ -259,17 +268,12 @@ fn establish(
         None => first_child(cx, &mut sa, &half.state, peer.connection, contents, &mut tx),
     });
     let header = header(&half.state, ExchangeType::IkeAuth);
-    let response = sa.seal(&header, &payloads, cx.epoch, cx.rng).map_err(|_| internal())?;
+    let response = sa.seal(&header, &payloads, cx.sealing(), cx.rng).map_err(|_| internal())?;
     sa.window.answered(header.message_id, response.clone());
     let constant = snapshot::constant(cx.config.vip, &sa.about);
     tx.changes.push(Change::IkeConstant(Box::new(constant)));
     tx.events.insert(0, established_event(&sa));
-    tx.effects.push(Output::Transmit {
-        after: None,
-        local: datagram.local,
-        remote: datagram.remote,
-        message: response,
-    });
+    tx.effects.extend(Output::transmits(datagram.local, datagram.remote, response));
     Ok((sa, tx))
 }
 
@@ -340,7 +344,7 @@ fn describe(
         expires_at,
         assigned: granted.addresses.clone(),
         obtained: Vec::new(),
-        extensions: Extensions::default(),
+        extensions: Extensions { fragmentation: half.fragmentation, ..Extensions::default() },
     }
 }
 
@@ -371,9 +375,9 @@ fn replace_others(
             let id = old.window.next_request;
             let header = old.header(ExchangeType::Informational, id, false);
             let delete = [Payload::Delete(Delete::Ike)];
-            if let Ok(message) = old.seal(&header, &delete, cx.epoch, cx.rng) {
-                let (local, remote) = (old.addresses.local, old.addresses.remote);
-                tx.effects.push(Output::Transmit { after: None, local, remote, message });
+            if let Ok(datagrams) = old.seal(&header, &delete, cx.sealing(), cx.rng) {
+                let IkeAddresses { local, remote, .. } = old.addresses;
+                tx.effects.extend(Output::transmits(local, remote, datagrams));
             }
         }
         cx.end_sa(old, CloseReason::Replaced, tx);

@@ -14,6 +14,7 @@ use crate::exchange::ike_auth::{add_child, draw_lifetime, established_event};
 use crate::exchange::ike_intermediate;
 use crate::exchange::ike_sa_init_initiator::AgreedKeys;
 use crate::exchange::mobike;
+use crate::fragmentation::{self, Opened};
 use crate::half_open::Initiator;
 use crate::keys::Nonces;
 use crate::ledger::Transaction;
@@ -23,6 +24,7 @@ use crate::protect::{IvSequence, OpenFailure};
 use crate::sa::{Datagram, Description, IkeSa, may_move};
 use crate::selectors::Dynamic;
 use crate::snapshot;
+use crate::tables::Tables;
 use crate::window::Window;
 use core::net::IpAddr;
 use vipsec_wire::id::IkeSaId;
@@ -81,9 +83,11 @@ pub(crate) fn begin(
     payloads.extend(mobike::no_nats(connection, local, remote));
     let mut iv = IvSequence::new(cx.epoch, state.born);
     let header = header(agreed.spis, ExchangeType::IkeAuth, message_id);
-    let message = agreed.protection.seal(&header, &payloads, &mut iv, cx.rng).ok()?;
+    let limit = cx.sealing().limit(&state.addresses, agreed.fragmentation);
+    let sealed = agreed.protection.seal(&header, &payloads, limit, &mut iv, cx.rng);
+    let datagrams = sealed.ok()?;
     half.iv = Some(iv);
-    half.await_answer(agreed, message, HalfOpenStep::Auth(offer));
+    half.await_answer(agreed, datagrams, HalfOpenStep::Auth(offer));
     Some(())
 }
 
@@ -92,7 +96,7 @@ impl Initiator {
     pub(crate) fn await_answer(
         &mut self,
         agreed: AgreedKeys,
-        message: Vec<u8>,
+        datagrams: Vec<Vec<u8>>,
         step: HalfOpenStep,
     ) {
         self.protection = Some(agreed.protection);
@@ -104,7 +108,8 @@ impl Initiator {
             response: agreed.response,
             intermediates: agreed.intermediates,
             proof: agreed.proof,
-            message,
+            fragmentation: agreed.fragmentation,
+            datagrams,
             step,
         });
     }
@@ -166,11 +171,12 @@ pub(crate) fn header(spis: IkeSpis, exchange: ExchangeType, message_id: u32) -> 
 pub(crate) fn complete(
     cx: &mut Context<'_>,
     id: IkeSaId,
-    datagram: &Datagram,
+    datagram: &mut Datagram,
     message: &Message,
 ) -> Option<(Box<IkeSa>, Transaction)> {
     let opened = match open(cx, id, datagram, message) {
-        Ok(payloads) => Ok(Contents::sort(payloads)),
+        Ok(None) => return None,
+        Ok(Some(payloads)) => Ok(Contents::sort(payloads)),
         Err(OpenFailure::Content(_)) => Err(CloseReason::ProtocolViolation("IKE_AUTH response")),
         Err(OpenFailure::Unauthentic) => {
             cx.drop(Drop::Unauthentic);
@@ -190,18 +196,20 @@ pub(crate) fn complete(
 fn open(
     cx: &mut Context<'_>,
     id: IkeSaId,
-    datagram: &Datagram,
+    datagram: &mut Datagram,
     message: &Message,
-) -> Result<Vec<Payload>, OpenFailure> {
-    let half = cx.tables.half_open.initiator(id).ok_or(OpenFailure::Unauthentic)?;
-    let encrypted = message.encrypted.as_ref().ok_or(OpenFailure::Unauthentic)?;
+) -> Result<Option<Vec<Payload>>, OpenFailure> {
+    let Tables { half_open, reassembly, .. } = &mut *cx.tables;
+    let half = half_open.initiator(id).ok_or(OpenFailure::Unauthentic)?;
     let auth = half.state.auth.as_ref().ok_or(OpenFailure::Unauthentic)?;
     let Header { message_id: number, spis, .. } = message.header;
     if auth.offer().is_none() || number != message_id(auth) || spis != auth.spis {
         return Err(OpenFailure::Unauthentic);
     }
     let protection = half.protection.as_ref().ok_or(OpenFailure::Unauthentic)?;
-    protection.open(&datagram.message, encrypted)
+    let fragments = auth.fragmentation.then_some(reassembly);
+    let opened = fragmentation::open(protection, fragments, cx.now, id, datagram, message)?;
+    opened.map(Opened::payloads).transpose()
 }
 
 /// The peer has not proven who it is, or has answered with what is of no use, and may have an IKE SA
@@ -218,8 +226,8 @@ pub(crate) fn fail(cx: &mut Context<'_>, half: &mut Initiator, reason: CloseReas
     {
         let header = header(auth.spis, ExchangeType::Informational, message_id(auth) + 1);
         let mut iv = half.iv.unwrap_or(IvSequence::new(cx.epoch, half.state.born));
-        if let Ok(message) = protection.seal(&header, &[words], &mut iv, cx.rng) {
-            cx.transmit_to(&half.state.addresses, message);
+        if let Ok(datagrams) = protection.seal(&header, &[words], None, &mut iv, cx.rng) {
+            cx.transmit_to(&half.state.addresses, datagrams);
         }
     }
     cx.event(Event::Failed { id, remote, reason });
@@ -310,6 +318,7 @@ fn describe(
         obtained: configuration::obtained(contents.configuration.as_ref()),
         extensions: Extensions {
             mobike: mobike::agreed(connection, contents, MobikeRole::Initiator),
+            fragmentation: auth.fragmentation,
             ..Extensions::default()
         },
     }

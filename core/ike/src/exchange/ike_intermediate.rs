@@ -10,21 +10,26 @@ use crate::error::Drop;
 use crate::exchange::contents::Contents;
 use crate::exchange::ike_auth::{fail, header, nonces, refusal};
 use crate::exchange::ike_sa_init::{LONGEST_REQUEST, mirror};
+use crate::fragmentation::{self, Opened};
 use crate::half_open::Responder;
 use crate::keys::{answer, crypto_prf, derive_rekeyed_ike};
 use crate::proposals::methods;
-use crate::protect::{IvSequence, OpenFailure, Protection};
+use crate::protect::{IvSequence, OpenFailure};
 use crate::sa::Datagram;
+use crate::tables::Tables;
 use vipsec_wire::id::IkeSaId;
-use vipsec_wire::ike::message::{emit_chain, parse_chain};
+use vipsec_wire::ike::message::{emit_chain, encrypted_header_length};
 use vipsec_wire::ike::{
-    Encrypted, ExchangeType, Group, HEADER_LENGTH, KeyExchange, Message, Notify, NotifyType,
-    Payload,
+    ExchangeType, Group, HEADER_LENGTH, KeyExchange, Message, Notify, NotifyType, Payload,
+    PayloadType,
 };
 use vipsec_wire::record::v1::{
     HalfOpenResponder, IkeAlgorithms, IkeKeys, Intermediate, IntermediateProof,
 };
 use vipsec_wire::secret::SecretBytes;
+
+/// Where the IKE header says what the first payload is.
+const NEXT_PAYLOAD: usize = 16;
 
 /// Exchanges that are done.
 pub(crate) fn done(state: &HalfOpenResponder) -> u32 {
@@ -65,8 +70,8 @@ pub(crate) fn chain(
     message: &[u8],
     content: &[u8],
 ) -> Option<Vec<u8>> {
-    let body_at = message.len().min(encrypted_body_at(message)?);
-    let mut head = message[..body_at].to_vec();
+    let mut head = unfragmented_head(message)?;
+    let body_at = head.len();
     let length = u32::try_from(body_at + content.len()).ok()?;
     head.get_mut(24..HEADER_LENGTH)?.copy_from_slice(&length.to_be_bytes());
     let payload_length = u16::try_from(4 + content.len()).ok()?;
@@ -75,20 +80,26 @@ pub(crate) fn chain(
     Some(prf.prf(key.expose(), &[before, &head, content]).into_vec())
 }
 
-fn encrypted_body_at(message: &[u8]) -> Option<usize> {
+/// A message up to and with the header of its Encrypted payload; from the first fragment of one, as
+/// if it had not been fragmented.
+fn unfragmented_head(message: &[u8]) -> Option<Vec<u8>> {
     let encrypted = Message::parse(message).ok()?.encrypted?;
-    (encrypted.body_at >= HEADER_LENGTH + 4).then_some(encrypted.body_at)
+    let body_at = encrypted
+        .body_at
+        .checked_sub(encrypted_header_length(true) - encrypted_header_length(false));
+    let body_at = if encrypted.fragment.is_some() { body_at? } else { encrypted.body_at };
+    let mut head = message.get(..body_at)?.to_vec();
+    let next = head.get_mut(NEXT_PAYLOAD)?;
+    if *next == PayloadType::ENCRYPTED_FRAGMENT.0 {
+        *next = PayloadType::ENCRYPTED.0;
+    }
+    (body_at >= HEADER_LENGTH + 4).then_some(head)
 }
 
 /// The inner payloads of a message, as they were sent and read.
-pub(crate) fn open(
-    protection: &Protection,
-    message: &[u8],
-    encrypted: &Encrypted,
-) -> Result<(Vec<u8>, Contents), OpenFailure> {
-    let content = protection.open_content(message, encrypted)?;
-    let payloads = parse_chain(encrypted.first, &content).map_err(OpenFailure::Content)?;
-    Ok((content, Contents::sort(payloads)))
+pub(crate) fn sorted(opened: Opened) -> Result<(Vec<u8>, Contents), OpenFailure> {
+    let content = opened.content.clone();
+    Ok((content, Contents::sort(opened.payloads()?)))
 }
 
 /// The peer's public value for a method.
@@ -97,24 +108,34 @@ pub(crate) fn public_value(contents: &Contents, method: Group) -> Option<&KeyExc
 }
 
 /// Handles a request for the half-open IKE SA `id`.
-pub(crate) fn respond(cx: &mut Context<'_>, id: IkeSaId, datagram: &Datagram, message: &Message) {
-    let Some(half) = cx.tables.half_open.responder(id) else { return };
+pub(crate) fn respond(
+    cx: &mut Context<'_>,
+    id: IkeSaId,
+    datagram: &mut Datagram,
+    message: &Message,
+) {
+    let Tables { half_open, reassembly, .. } = &mut *cx.tables;
+    let Some(half) = half_open.responder(id) else { return };
     if let Some(answer) = half.repeated(&datagram.message) {
-        return cx.transmit(datagram.local, datagram.remote, answer);
+        return cx.transmit_all(datagram.local, datagram.remote, answer);
     }
     let expected = half.failed.is_none()
         && message.header.message_id == done(&half.state) + 1
         && datagram.message.len() <= LONGEST_REQUEST;
     let method = next_method(&half.state).filter(|_| expected);
-    let (Some(method), Some(encrypted)) = (method, &message.encrypted) else {
+    let Some(method) = method else {
         return cx.drop(Drop::UnexpectedExchange);
     };
+    let fragments = half.state.fragmentation.then_some(reassembly);
     let opened = half.derive().ok_or(OpenFailure::Unauthentic);
-    let opened = opened.and_then(|keys| open(keys, &datagram.message, encrypted));
+    let opened = opened
+        .and_then(|keys| fragmentation::open(keys, fragments, cx.now, id, datagram, message))
+        .and_then(|opened| opened.map(sorted).transpose());
     let opened = match opened {
         Err(OpenFailure::Unauthentic) => return cx.drop(Drop::Unauthentic),
         Err(OpenFailure::Content(error)) => Err(refusal(error)),
-        Ok(opened) => Ok(opened),
+        Ok(None) => return,
+        Ok(Some(opened)) => Ok(opened),
     };
     let Some(half) = cx.tables.half_open.remove_responder(id) else { return };
     let made = opened.and_then(|(content, contents)| {
@@ -142,13 +163,14 @@ fn advance(
     let payloads = [Payload::KeyExchange(KeyExchange { group: exchange.group, public })];
     let mut iv = IvSequence::new(cx.epoch, state.born);
     let header = header(state, ExchangeType::IkeIntermediate);
-    let response = protection.seal(&header, &payloads, &mut iv, cx.rng).ok()?;
+    let limit = cx.sealing().limit(&state.addresses, state.fragmentation);
+    let response = protection.seal(&header, &payloads, limit, &mut iv, cx.rng).ok()?;
     let (_, answered) = emit_chain(&payloads);
     let before = state.intermediate.as_ref().map(|done| done.proof.clone()).unwrap_or_default();
     let algorithms = &state.algorithms;
     let proof = IntermediateProof {
         initiator: chain(algorithms, &keys.pi, &before.initiator, &datagram.message, content)?,
-        responder: chain(algorithms, &keys.pr, &before.responder, &response, &answered)?,
+        responder: chain(algorithms, &keys.pr, &before.responder, response.first()?, &answered)?,
     };
     let keys = next_keys(algorithms, keys, shared, nonces(state), state.spis)?;
     let count = done(state) + 1;
@@ -172,12 +194,12 @@ fn go_on(cx: &mut Context<'_>, half: Responder, datagram: &Datagram, intermediat
     (state.addresses.local, state.addresses.remote) = (datagram.local, datagram.remote);
     state.intermediate = Some(Box::new(intermediate));
     mirror(cx, state);
-    cx.transmit(datagram.local, datagram.remote, response);
+    cx.transmit_all(datagram.local, datagram.remote, response);
 }
 
 impl Responder {
     /// The answer to the last request, if this is it again.
-    fn repeated(&self, request: &[u8]) -> Option<Vec<u8>> {
+    fn repeated(&self, request: &[u8]) -> Option<Vec<Vec<u8>>> {
         let last = self.state.intermediate.as_ref();
         let last = last.map(|last| (&last.request, &last.response));
         let failed = self.failed.as_ref().map(|(request, answer)| (request, answer));

@@ -5,14 +5,16 @@ use crate::config::Connection;
 use crate::context::Context;
 use crate::error::Drop;
 use crate::exchange::ike_auth_initiator::{self, fail, header, message_id};
-use crate::exchange::ike_intermediate::{chain, method_after, next_keys, open, public_value};
+use crate::exchange::ike_intermediate::{chain, method_after, next_keys, public_value, sorted};
 use crate::exchange::ike_sa_init_initiator::{AgreedKeys, send};
+use crate::fragmentation;
 use crate::half_open::Initiator;
 use crate::keys::{Nonces, agree, draw_private};
 use crate::output::CloseReason;
 use crate::protect::{IvSequence, OpenFailure, Protection};
 use crate::retransmit::Retransmission;
 use crate::sa::{Datagram, may_move};
+use crate::tables::Tables;
 use vipsec_wire::id::IkeSaId;
 use vipsec_wire::ike::message::emit_chain;
 use vipsec_wire::ike::{ExchangeType, Header, KeyExchange, Message, Payload};
@@ -32,28 +34,37 @@ pub(crate) fn advance(
     let payloads = [Payload::KeyExchange(KeyExchange { group: method, public })];
     let mut iv = IvSequence::new(cx.epoch, half.state.born);
     let header = header(agreed.spis, ExchangeType::IkeIntermediate, 1 + agreed.intermediates);
-    let message = agreed.protection.seal(&header, &payloads, &mut iv, cx.rng).ok()?;
+    let limit = cx.sealing().limit(&half.state.addresses, agreed.fragmentation);
+    let datagrams = agreed.protection.seal(&header, &payloads, limit, &mut iv, cx.rng).ok()?;
     let (_, content) = emit_chain(&payloads);
     let (key, before) = (&agreed.keys.pi, &agreed.proof.initiator);
-    agreed.proof.initiator = chain(&agreed.algorithms, key, before, &message, &content)?;
+    agreed.proof.initiator = chain(&agreed.algorithms, key, before, datagrams.first()?, &content)?;
     half.iv = Some(iv);
-    half.await_answer(agreed, message, HalfOpenStep::Intermediate(private));
+    half.await_answer(agreed, datagrams, HalfOpenStep::Intermediate(private));
     Some(())
 }
 
 /// Handles a response.
-pub(crate) fn complete(cx: &mut Context<'_>, id: IkeSaId, datagram: &Datagram, message: &Message) {
-    let Some(half) = cx.tables.half_open.initiator(id) else { return };
+pub(crate) fn complete(
+    cx: &mut Context<'_>,
+    id: IkeSaId,
+    datagram: &mut Datagram,
+    message: &Message,
+) {
+    let Tables { half_open, reassembly, .. } = &mut *cx.tables;
+    let Some(half) = half_open.initiator(id) else { return };
     let expected = |auth: &&HalfOpenAuth| {
         let Header { message_id: number, spis, .. } = message.header;
         auth.offer().is_none() && number == message_id(auth) && spis == auth.spis
     };
-    let awaited = half.state.auth.as_ref().filter(expected).is_some();
-    let (true, Some(protection), Some(encrypted)) = (awaited, &half.protection, &message.encrypted)
-    else {
+    let awaited = half.state.auth.as_ref().filter(expected);
+    let (Some(awaited), Some(protection)) = (awaited, &half.protection) else {
         return cx.drop(Drop::UnexpectedResponse);
     };
-    let opened = open(protection, &datagram.message, encrypted);
+    let fragments = awaited.fragmentation.then_some(reassembly);
+    let opened = fragmentation::open(protection, fragments, cx.now, id, datagram, message);
+    let opened = opened.and_then(|opened| opened.map(sorted).transpose()).transpose();
+    let Some(opened) = opened else { return };
     if opened.as_ref().is_err_and(|error| *error == OpenFailure::Unauthentic) {
         return cx.drop(Drop::Unauthentic);
     }
@@ -110,5 +121,6 @@ fn derive(
         intermediates: auth.intermediates + 1,
         proof: IntermediateProof { responder, ..proof },
         protection,
+        fragmentation: auth.fragmentation,
     })
 }

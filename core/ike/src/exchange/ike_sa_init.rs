@@ -9,6 +9,7 @@ use crate::cookie::Attempt;
 use crate::error::Drop;
 use crate::exchange::contents::{Contents, notify};
 use crate::exchange::invalid_group;
+use crate::fragmentation;
 use crate::keys::{NONCE_LENGTH, crypto_group, crypto_prf, draw_nonce, draw_private};
 use crate::nat;
 use crate::output::{Event, Output};
@@ -64,7 +65,8 @@ pub(crate) fn respond(cx: &mut Context<'_>, datagram: &Datagram, message: &Messa
     }
     match choose(cx, datagram, &asked) {
         Ok((connection, choice)) => {
-            accept(cx, datagram, message, &asked, connection, &choice);
+            let fragmentation = fragmentation::is_agreed(cx.config.fragment_size, &contents);
+            accept(cx, datagram, message, &asked, connection, &choice, fragmentation);
         }
         Err(refusal) => refuse(cx, datagram, header, vec![refusal]),
     }
@@ -222,6 +224,7 @@ fn accept(
     asked: &Asked<'_>,
     connection: &Connection,
     choice: &Choice<IkeAlgorithms>,
+    fragmentation: bool,
 ) {
     let Ok((private, public)) = draw_private(choice.algorithms.group, cx.rng) else {
         return cx.drop(Drop::Malformed);
@@ -247,6 +250,7 @@ fn accept(
     if !connection.refuse_nat {
         payloads.extend(nat::notifies(spis, local, remote, force));
     }
+    payloads.extend(fragmentation.then(fragmentation::notification));
     let response = Message::new(response_header(spis), payloads).emit();
     let addresses = IkeAddresses {
         local,
@@ -269,6 +273,7 @@ fn accept(
         request: datagram.message.clone(),
         response: response.clone(),
         intermediate: None,
+        fragmentation,
     };
     mirror(cx, state);
     cx.transmit(local, remote, response);

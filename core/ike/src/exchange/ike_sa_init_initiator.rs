@@ -4,11 +4,12 @@
 //! An error in an unauthenticated response proves nothing: it is remembered as the likely reason,
 //! and the exchange ends when its next repetition would be due and nothing better has come.
 
-use crate::config::Connection;
+use crate::config::{Config, Connection};
 use crate::context::Context;
 use crate::error::{Drop, Error};
 use crate::exchange::contents::{Contents, notify};
 use crate::exchange::{ike_intermediate_initiator, wanted_group};
+use crate::fragmentation;
 use crate::half_open::Initiator;
 use crate::keys::{Nonces, agree, derive_ike, draw_nonce, draw_private};
 use crate::nat::{self, ENCAPSULATION_PORT, IKE_PORT};
@@ -72,7 +73,7 @@ pub(crate) fn initiate(
         restarts: 0,
         auth: None,
     };
-    state.request = request(&state, offer, public, connection);
+    state.request = request(cx.config, &state, offer, public, connection);
     let half = Initiator {
         protection: None,
         iv: None,
@@ -90,7 +91,7 @@ pub(crate) fn initiate(
 /// Mirrors and sends the message that a half-open SA waits for an answer to.
 pub(crate) fn send(cx: &mut Context<'_>, half: &Initiator) {
     cx.outbox.outputs.push_back(mirror(half));
-    cx.transmit_to(&half.state.addresses, message(half).to_vec());
+    cx.transmit_to(&half.state.addresses, datagrams(half));
 }
 
 /// The half-open SA as the backups have it.
@@ -99,12 +100,14 @@ pub(crate) fn mirror(half: &Initiator) -> Output {
     Output::Mirror { id: half.state.id, state: record::encode(&record) }
 }
 
-/// The message that a half-open SA waits for an answer to.
-pub(crate) fn message(half: &Initiator) -> &[u8] {
-    half.state.auth.as_ref().map_or(&half.state.request, |auth| &auth.message)
+/// The message that a half-open SA waits for an answer to, or its fragments.
+pub(crate) fn datagrams(half: &Initiator) -> Vec<Vec<u8>> {
+    let auth = half.state.auth.as_ref();
+    auth.map_or_else(|| vec![half.state.request.clone()], |auth| auth.datagrams.clone())
 }
 
 fn request(
+    config: &Config,
     state: &HalfOpenInitiator,
     offer: SecurityAssociation,
     public: Vec<u8>,
@@ -140,6 +143,7 @@ fn request(
     if !connection.refuse_nat {
         payloads.extend(nat::notifies(spis, local, remote, connection.force_encapsulation));
     }
+    payloads.extend(config.fragment_size.map(|_| fragmentation::notification()));
     Message::new(header, payloads).emit()
 }
 
@@ -206,7 +210,7 @@ fn step(
     if contents.security_association.is_none() {
         return refused(cx, half, connection, contents);
     }
-    let Some(agreed) = agree_keys(half, datagram, message, contents) else {
+    let Some(agreed) = agree_keys(cx.config, half, datagram, message, contents) else {
         return Step::Ignored(Drop::UnexpectedResponse);
     };
     let spis = message.header.spis;
@@ -240,9 +244,11 @@ pub(crate) struct AgreedKeys {
     pub(crate) intermediates: u32,
     pub(crate) proof: IntermediateProof,
     pub(crate) protection: Protection,
+    pub(crate) fragmentation: bool,
 }
 
 fn agree_keys(
+    config: &Config,
     half: &Initiator,
     datagram: &Datagram,
     message: &Message,
@@ -278,6 +284,7 @@ fn agree_keys(
         intermediates: 0,
         proof: IntermediateProof::default(),
         protection,
+        fragmentation: fragmentation::is_agreed(config.fragment_size, contents),
     })
 }
 
@@ -314,7 +321,7 @@ fn refused(
         }
         return Step::Ignored(Drop::UnauthenticatedError);
     }
-    half.state.request = request(&half.state, offer, public, connection);
+    half.state.request = request(cx.config, &half.state, offer, public, connection);
     Step::Again
 }
 
@@ -335,7 +342,7 @@ pub(crate) fn solve(cx: &mut Context<'_>, half: &mut Initiator) {
     half.state.solution = solution;
     let connection = cx.connection(&half.state.connection);
     if let (Some(connection), Some((offer, public))) = (connection, sent(&half.state)) {
-        half.state.request = request(&half.state, offer, public, connection);
+        half.state.request = request(cx.config, &half.state, offer, public, connection);
     }
     half.retransmission = Retransmission::begin(cx.now, &cx.config.retransmit);
     half.suspicion = None;

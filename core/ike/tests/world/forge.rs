@@ -74,7 +74,7 @@ impl World {
         };
         content.push(0);
         let iv = [0xff; 8];
-        let mut message = emit_encrypted_header(&header, first, 8 + content.len() + 16);
+        let mut message = emit_encrypted_header(&header, first, None, 8 + content.len() + 16);
         let tag = key.seal(iv, &message, &mut content);
         message.extend_from_slice(&iv);
         message.extend_from_slice(&content);

@@ -11,7 +11,8 @@ use site::Site;
 use std::collections::{BTreeMap, VecDeque};
 use vipsec_crypto::Random;
 use vipsec_ike::{
-    Authentication, Child, Config, Connection, Limits, RemoteAddresses, Retransmit, Selector,
+    Authentication, Child, Config, Connection, FRAGMENT_SIZE, Limits, RemoteAddresses, Retransmit,
+    Selector,
 };
 use vipsec_wire::id::{EspSpi, IkeSaId, Vip};
 use vipsec_wire::ike::{ExchangeType, Group, Identity, Message, TrafficSelector};
@@ -121,6 +122,7 @@ pub(crate) fn config(side: Side) -> Config {
         connections: vec![connection],
         limits: Limits::default(),
         retransmit: Retransmit { initial_ms: 1000, base_percent: 150, tries: 5 },
+        fragment_size: Some(FRAGMENT_SIZE),
     }
 }
 
@@ -137,6 +139,11 @@ pub(crate) fn hybrid(side: Side) -> Config {
         }
     }
     config
+}
+
+/// As [`config`], with messages in fragments that fit in IP datagrams of `size` octets.
+pub(crate) fn fragmenting(side: Side, size: u16) -> Config {
+    Config { fragment_size: Some(size), ..config(side) }
 }
 
 impl World {

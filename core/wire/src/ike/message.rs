@@ -1,4 +1,5 @@
-//! A whole IKE message: header and chain of payloads (RFC 7296 sections 3.1, 3.2 and 3.14).
+//! A whole IKE message: header and chain of payloads (RFC 7296 sections 3.1, 3.2 and 3.14); or one
+//! of the fragments that it may travel in (RFC 7383 section 2.5).
 
 use super::header::HEADER_LENGTH;
 use super::{
@@ -38,6 +39,7 @@ impl PayloadType {
     pub const ENCRYPTED: PayloadType = PayloadType(46);
     pub const CONFIGURATION: PayloadType = PayloadType(47);
     pub const EAP: PayloadType = PayloadType(48);
+    pub const ENCRYPTED_FRAGMENT: PayloadType = PayloadType(53);
     pub const PUZZLE_SOLUTION: PayloadType = PayloadType(54);
 }
 
@@ -80,12 +82,26 @@ pub enum Payload {
     PuzzleSolution(PuzzleSolution),
 }
 
-/// An Encrypted payload (46) as it stands at the end of a message: its body is IV, ciphertext and
-/// integrity check value together.
+/// Which fragment of a message an Encrypted Fragment payload holds (RFC 7383 section 2.5).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Fragment {
+    /// From 1 to `total`.
+    pub number: u16,
+    /// Fragments of the message.
+    pub total: u16,
+}
+
+/// Octets of number and total behind the generic header.
+const FRAGMENT_LENGTH: usize = 4;
+
+/// An Encrypted payload (46), or an Encrypted Fragment payload (53), as it stands at the end of a
+/// message: its body is IV, ciphertext and integrity check value together.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Encrypted {
-    /// Type of the first payload inside.
+    /// Type of the first payload inside; of fragments, only the first says it.
     pub first: PayloadType,
+    /// Set for an Encrypted Fragment payload.
+    pub fragment: Option<Fragment>,
     /// Offset of the body (the IV) from the start of the IKE header: what lies before it is the
     /// associated data of an AEAD.
     pub body_at: usize,
@@ -205,9 +221,18 @@ fn parse_link<'a>(reader: &mut Reader<'a>) -> Result<Link<'a>, ParseError> {
 /// A chain as it was read.
 struct Chain {
     payloads: Vec<Payload>,
-    /// The type of the first payload inside an Encrypted payload at the end, and the length of the
-    /// latter's body.
-    encrypted: Option<(PayloadType, usize)>,
+    /// Of an Encrypted payload at the end: the type of the first payload inside, which fragment it
+    /// is, and the length of its body.
+    encrypted: Option<(PayloadType, Option<Fragment>, usize)>,
+}
+
+fn parse_fragment(body: &[u8]) -> Result<Fragment, ParseError> {
+    let mut reader = Reader::new("Encrypted Fragment payload", body);
+    let (number, total) = (reader.u16()?, reader.u16()?);
+    match number >= 1 && number <= total {
+        true => Ok(Fragment { number, total }),
+        false => Err(ParseError::Value("number of a fragment")),
+    }
 }
 
 /// Reads a chain of payloads until its end or until an Encrypted payload, which must be the last.
@@ -223,7 +248,13 @@ fn parse_links(first: PayloadType, bytes: &[u8]) -> Result<Chain, ParseError> {
         let link = parse_link(&mut reader)?;
         if kind == PayloadType::ENCRYPTED {
             reader.finish()?;
-            return Ok(Chain { payloads, encrypted: Some((link.next, link.body.len())) });
+            return Ok(Chain { payloads, encrypted: Some((link.next, None, link.body.len())) });
+        }
+        if kind == PayloadType::ENCRYPTED_FRAGMENT {
+            reader.finish()?;
+            let fragment = parse_fragment(link.body)?;
+            let length = link.body.len() - FRAGMENT_LENGTH;
+            return Ok(Chain { payloads, encrypted: Some((link.next, Some(fragment), length)) });
         }
         match Payload::parse_body(kind, link.body)? {
             Some(payload) => payloads.push(payload),
@@ -265,16 +296,35 @@ pub fn emit_chain(payloads: &[Payload]) -> (PayloadType, Vec<u8>) {
     (kind_at(0), out)
 }
 
-/// Writes the IKE header and the generic header of an Encrypted payload whose body (IV, ciphertext
-/// and integrity check value) has `body_length` octets: the associated data of an AEAD. The caller
-/// appends the body.
+/// Octets in front of the body of an Encrypted payload, or of one that holds a fragment.
 #[must_use]
-pub fn emit_encrypted_header(header: &Header, first: PayloadType, body_length: usize) -> Vec<u8> {
-    let payload_length = GENERIC_LENGTH + body_length;
-    let mut out = Vec::with_capacity(HEADER_LENGTH + payload_length);
-    header.emit(PayloadType::ENCRYPTED, length32(HEADER_LENGTH + payload_length), &mut out);
+pub fn encrypted_header_length(fragment: bool) -> usize {
+    HEADER_LENGTH + GENERIC_LENGTH + if fragment { FRAGMENT_LENGTH } else { 0 }
+}
+
+/// Writes the IKE header and the payload header of an Encrypted payload, or of an Encrypted Fragment
+/// payload, whose body (IV, ciphertext and integrity check value) has `body_length` octets: the
+/// associated data of an AEAD. The caller appends the body.
+#[must_use]
+pub fn emit_encrypted_header(
+    header: &Header,
+    first: PayloadType,
+    fragment: Option<Fragment>,
+    body_length: usize,
+) -> Vec<u8> {
+    let length = encrypted_header_length(fragment.is_some()) + body_length;
+    let mut out = Vec::with_capacity(length);
+    let kind = match fragment {
+        Some(_) => PayloadType::ENCRYPTED_FRAGMENT,
+        None => PayloadType::ENCRYPTED,
+    };
+    header.emit(kind, length32(length), &mut out);
     out.extend_from_slice(&[first.0, 0]);
-    out.extend_from_slice(&length16(payload_length).to_be_bytes());
+    out.extend_from_slice(&length16(length - HEADER_LENGTH).to_be_bytes());
+    if let Some(Fragment { number, total }) = fragment {
+        out.extend_from_slice(&number.to_be_bytes());
+        out.extend_from_slice(&total.to_be_bytes());
+    }
     out
 }
 
@@ -293,9 +343,9 @@ impl Message {
     pub fn parse(bytes: &[u8]) -> Result<Message, ParseError> {
         let (header, first) = Header::parse(bytes)?;
         let chain = parse_links(first, &bytes[HEADER_LENGTH..])?;
-        let encrypted = chain.encrypted.map(|(first, length)| {
+        let encrypted = chain.encrypted.map(|(first, fragment, length)| {
             let body_at = bytes.len().saturating_sub(length);
-            Encrypted { first, body_at }
+            Encrypted { first, fragment, body_at }
         });
         Ok(Message { header, payloads: chain.payloads, encrypted })
     }

@@ -24,7 +24,8 @@ pub use header::{ExchangeType, HEADER_LENGTH, Header, IkeSpis, RawHeader};
 pub use identification::{BadIdentity, Identification, Identity, Side};
 pub use key_exchange::{ADDITIONAL_MAX, AdditionalGroups, Group, KeyExchange};
 pub use message::{
-    Encrypted, Message, Payload, PayloadType, emit_chain, emit_encrypted_header, parse_chain,
+    Encrypted, Fragment, Message, Payload, PayloadType, emit_chain, emit_encrypted_header,
+    parse_chain,
 };
 pub use nonce::Nonce;
 pub use notify::{Notify, NotifyType};

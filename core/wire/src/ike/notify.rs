@@ -49,14 +49,17 @@ impl NotifyType {
     pub const UPDATE_SA_ADDRESSES: NotifyType = NotifyType(16400);
     pub const COOKIE2: NotifyType = NotifyType(16401);
     pub const NO_NATS_ALLOWED: NotifyType = NotifyType(16402);
+    pub const AUTH_LIFETIME: NotifyType = NotifyType(16403);
     pub const REDIRECT_SUPPORTED: NotifyType = NotifyType(16406);
     pub const REDIRECT: NotifyType = NotifyType(16407);
     pub const REDIRECTED_FROM: NotifyType = NotifyType(16408);
+    pub const CHILDLESS_IKEV2_SUPPORTED: NotifyType = NotifyType(16418);
     pub const QUICK_CRASH_DETECTION: NotifyType = NotifyType(16419);
     pub const IKEV2_MESSAGE_ID_SYNC_SUPPORTED: NotifyType = NotifyType(16420);
     pub const IPSEC_REPLAY_COUNTER_SYNC_SUPPORTED: NotifyType = NotifyType(16421);
     pub const IKEV2_MESSAGE_ID_SYNC: NotifyType = NotifyType(16422);
     pub const IPSEC_REPLAY_COUNTER_SYNC: NotifyType = NotifyType(16423);
+    pub const IKEV2_FRAGMENTATION_SUPPORTED: NotifyType = NotifyType(16430);
     pub const PUZZLE: NotifyType = NotifyType(16434);
     pub const INTERMEDIATE_EXCHANGE_SUPPORTED: NotifyType = NotifyType(16438);
     pub const ADDITIONAL_KEY_EXCHANGE: NotifyType = NotifyType(16441);

@@ -19,6 +19,8 @@ pub enum MobikeRole {
 /// What both sides have agreed on in IKE_AUTH; rekeyed IKE SAs inherit it.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Extensions {
+    /// Long messages may travel in fragments (RFC 7383).
+    pub fragmentation: bool,
     /// MOBIKE (RFC 4555), and which role is ours.
     pub mobike: Option<MobikeRole>,
     /// The peer answers IKEV2_MESSAGE_ID_SYNC (RFC 6311).

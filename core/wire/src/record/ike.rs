@@ -113,8 +113,8 @@ pub struct IkeAddresses {
 pub struct StoredResponse {
     /// Message ID.
     pub id: u32,
-    /// The whole message.
-    pub message: Vec<u8>,
+    /// The whole message, or its fragments.
+    pub datagrams: Vec<Vec<u8>>,
 }
 
 /// Our request that has no answer yet.
@@ -122,8 +122,8 @@ pub struct StoredResponse {
 pub struct StoredRequest {
     /// Message ID.
     pub id: u32,
-    /// The whole message: what a new owner retransmits.
-    pub message: Vec<u8>,
+    /// The whole message, or its fragments: what a new owner retransmits.
+    pub datagrams: Vec<Vec<u8>>,
     /// What the response is needed for.
     pub continuation: Continuation,
 }
@@ -397,10 +397,10 @@ pub enum Mirrored {
 pub struct Ended {
     /// Our SPI.
     pub id: IkeSaId,
-    /// The request as it came.
+    /// The request as it came; of a fragmented one, the first fragment.
     pub request: Vec<u8>,
-    /// The answer.
-    pub response: Vec<u8>,
+    /// The answer: the whole message, or its fragments.
+    pub response: Vec<Vec<u8>>,
 }
 
 /// A half-open IKE SA whose IKE_SA_INIT we have answered.
@@ -430,6 +430,8 @@ pub struct HalfOpenResponder {
     pub request: Vec<u8>,
     /// The IKE_SA_INIT response, which our AUTH covers.
     pub response: Vec<u8>,
+    /// Both sides speak RFC 7383.
+    pub fragmentation: bool,
     /// The additional key exchanges, once the first of them is done.
     pub intermediate: Option<Box<Intermediate>>,
 }
@@ -443,10 +445,10 @@ pub struct Intermediate {
     pub keys: IkeKeys,
     /// What the AUTH payloads have to cover of them.
     pub proof: IntermediateProof,
-    /// The last request.
+    /// The last request; of a fragmented one, the first fragment.
     pub request: Vec<u8>,
-    /// Its answer.
-    pub response: Vec<u8>,
+    /// Its answer: the whole message, or its fragments.
+    pub response: Vec<Vec<u8>>,
 }
 
 /// What the AUTH payloads have to cover of the IKE_INTERMEDIATE exchanges so far (RFC 9242 section
@@ -508,8 +510,10 @@ pub struct HalfOpenAuth {
     pub intermediates: u32,
     /// What the AUTH payloads have to cover of them, our request included.
     pub proof: IntermediateProof,
-    /// The request as sent.
-    pub message: Vec<u8>,
+    /// Both sides speak RFC 7383.
+    pub fragmentation: bool,
+    /// The request as sent: the whole message, or its fragments.
+    pub datagrams: Vec<Vec<u8>>,
     /// What it is.
     pub step: HalfOpenStep,
 }
