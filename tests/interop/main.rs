@@ -3,6 +3,7 @@
 
 mod algorithms;
 mod delete;
+mod fragments;
 mod initiator;
 mod liveness;
 mod peers;

@@ -97,7 +97,7 @@ fn ike(vip: &Vip) -> vipsec_ike::Config {
         connections: vip.connections.iter().map(|c| connection(c, vip)).collect(),
         limits: vip.limits,
         retransmit: vipsec_ike::Retransmit::default(),
-        fragment_size: Some(vipsec_ike::FRAGMENT_SIZE),
+        fragment_size: vip.fragment_size,
     }
 }
 

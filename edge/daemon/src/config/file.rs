@@ -97,6 +97,7 @@ pub(super) struct VipHead {
     pub(super) candidates: Option<Spanned<Vec<Spanned<Candidate>>>>,
     pub(super) takeback: Option<Text>,
     pub(super) replay: Option<Text>,
+    pub(super) fragment_size: Option<Number>,
     #[serde(default)]
     pub(super) protected: Vec<Text>,
     pub(super) inner: Option<Inner>,

@@ -27,6 +27,8 @@ pub struct Vip {
     pub takeback: Takeback,
     /// Inbound replay protection across owners.
     pub replay: Replay,
+    /// Octets of the IP datagrams of fragmented IKE messages; `None`: they are not fragmented.
+    pub fragment_size: Option<u16>,
     /// The next hop of the protected hosts, moving along.
     pub inner: Option<Inner>,
     /// Peers' prefixes: routed into the tunnels, and closed in clear.
@@ -121,6 +123,7 @@ fn vip(raw: &file::Vip, around: &Surroundings<'_>, mistakes: &mut Mistakes) -> O
         );
     }
     let (takeback, replay) = policies(head, mistakes);
+    let fragment_size = fragment_size(head.fragment_size.as_ref(), mistakes);
     let inner = head.inner.as_ref().and_then(|inner| inner_vip(inner, mistakes));
     let mut pools = pools(&raw.pools, mistakes);
     let explicit = mistakes.parse_each(&head.protected, |text| text.parse());
@@ -137,6 +140,7 @@ fn vip(raw: &file::Vip, around: &Surroundings<'_>, mistakes: &mut Mistakes) -> O
         candidates,
         takeback,
         replay,
+        fragment_size,
         inner,
         protected,
         pools,
@@ -144,6 +148,13 @@ fn vip(raw: &file::Vip, around: &Surroundings<'_>, mistakes: &mut Mistakes) -> O
         limits: super::limits::limits(head.limits.as_ref(), mistakes),
         services,
     })
+}
+
+/// No fragment is smaller than what every IPv4 path takes; 0 turns them off.
+fn fragment_size(value: Option<&file::Number>, mistakes: &mut Mistakes) -> Option<u16> {
+    let off = value.is_some_and(|value| *value.get_ref() == 0);
+    let size = || mistakes.number(value, 576..=u16::MAX, vipsec_ike::FRAGMENT_SIZE);
+    (!off).then(size)
 }
 
 fn policies(head: &file::VipHead, mistakes: &mut Mistakes) -> (Takeback, Replay) {
