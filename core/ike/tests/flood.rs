@@ -36,7 +36,7 @@ fn begin(world: &mut World, source: &str) -> Vec<NotifyType> {
     answer(world, &packet)
 }
 
-/// The notifications other than those about NATs that answer a message in clear.
+/// The notifications other than the usual ones that answer a message in clear.
 fn answer(world: &mut World, packet: &Packet) -> Vec<NotifyType> {
     world.arrive(packet);
     world.outputs();
@@ -46,8 +46,12 @@ fn answer(world: &mut World, packet: &Packet) -> Vec<NotifyType> {
         Payload::Notify(notify) => Some(notify.kind),
         _ => None,
     });
-    let nat = [NotifyType::NAT_DETECTION_SOURCE_IP, NotifyType::NAT_DETECTION_DESTINATION_IP];
-    kinds.filter(|kind| !nat.contains(kind)).collect()
+    let usual = [
+        NotifyType::NAT_DETECTION_SOURCE_IP,
+        NotifyType::NAT_DETECTION_DESTINATION_IP,
+        NotifyType::IKEV2_FRAGMENTATION_SUPPORTED,
+    ];
+    kinds.filter(|kind| !usual.contains(kind)).collect()
 }
 
 const COOKIE_AND_PUZZLE: [NotifyType; 2] = [NotifyType::COOKIE, NotifyType::PUZZLE];

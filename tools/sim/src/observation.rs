@@ -42,6 +42,8 @@ pub struct IkeFrame {
     pub response: bool,
     /// Message ID.
     pub id: u32,
+    /// Octets of the message.
+    pub length: usize,
     /// Names the bytes.
     pub digest: u64,
 }
@@ -75,8 +77,8 @@ pub enum Record {
     Epoch(Epoch, HostId),
     /// The constant part of an IKE SA, by our SPI.
     Ike(u64),
-    /// The changing part of an IKE SA: digest of the response that it holds.
-    IkeState(u64, Option<u64>),
+    /// The changing part of an IKE SA: digests of the response that it holds, one a fragment.
+    IkeState(u64, Vec<u64>),
     /// A Child SA: inbound and outbound SPI.
     Child(u32, u32),
     /// An IKE SA is gone.

@@ -10,13 +10,10 @@ use vipsec_cluster::store::{Entry, Operation, Transaction};
 use vipsec_crypto::seal::StoreKey;
 use vipsec_wire::esp::{Encapsulated, Header as EspHeader, IKE_PORT, NAT_T_PORT};
 use vipsec_wire::id::{Epoch, Vip};
-use vipsec_wire::ike::RawHeader;
+use vipsec_wire::ike::message::encrypted_header_length;
+use vipsec_wire::ike::{PayloadType, RawHeader};
 use vipsec_wire::record::{self, Sealed, v1};
 
-/// Type of the Encrypted payload (RFC 7296 section 3.2).
-const ENCRYPTED: u8 = 46;
-/// Where the IV of a message stands that begins with an Encrypted payload.
-const IKE_IV: usize = 32;
 /// Where the IV of an ESP packet stands.
 const ESP_IV: usize = 8;
 
@@ -72,9 +69,15 @@ fn ike(message: &[u8]) -> Option<Frame> {
         from_initiator: raw.header.from_initiator,
         response: raw.header.response,
         id: raw.header.message_id,
+        length: message.len(),
         digest: digest(message),
     };
-    let iv = (raw.first.0 == ENCRYPTED).then(|| word(message, IKE_IV)).flatten();
+    let iv_at = match raw.first {
+        PayloadType::ENCRYPTED => Some(encrypted_header_length(false)),
+        PayloadType::ENCRYPTED_FRAGMENT => Some(encrypted_header_length(true)),
+        _ => None,
+    };
+    let iv = iv_at.and_then(|at| word(message, at));
     Some(Frame::Ike(frame, iv))
 }
 
@@ -164,8 +167,9 @@ fn put(key: &StoreKey, path: &str, parts: &[&str], value: &[u8]) -> Option<Recor
         ["ike", id] => Record::Ike(u64::from_str_radix(id, 16).ok()?),
         ["ike", id, "state"] => {
             let record: v1::IkeMutable = open(key, path, value)?;
-            let response = record.last_response.map(|response| digest(&response.message));
-            Record::IkeState(u64::from_str_radix(id, 16).ok()?, response)
+            let response = record.last_response.map_or(Vec::new(), |response| response.datagrams);
+            let digests = response.iter().map(|datagram| digest(datagram)).collect();
+            Record::IkeState(u64::from_str_radix(id, 16).ok()?, digests)
         }
         ["child", _] => {
             let record: v1::ChildConstant = open(key, path, value)?;

@@ -22,6 +22,8 @@ const OVERTAKEN_FOR_US: u64 = 20_000;
 const IKE_SA_INIT: u8 = 34;
 /// Type of the Encrypted payload (RFC 7296, section 3.2).
 const ENCRYPTED: u8 = 46;
+/// Type of the Encrypted Fragment payload (RFC 7383, section 2.5).
+const ENCRYPTED_FRAGMENT: u8 = 53;
 
 /// What is to be judged, and what may be on this wire.
 #[derive(Debug, Clone)]
@@ -187,13 +189,16 @@ type IkeKey = ([u8; 16], bool);
 /// Key and explicit IV of an encrypted IKE message.
 fn ike_key_and_iv(message: &[u8]) -> Option<(IkeKey, [u8; 8])> {
     let (next_payload, exchange, flags) = (message.get(16)?, message.get(18)?, message.get(19)?);
-    if *exchange == IKE_SA_INIT || *next_payload != ENCRYPTED {
-        return None;
-    }
+    // A header of 28 bytes, then the payload's own of 4, and which fragment it is.
+    let iv = match *next_payload {
+        _ if *exchange == IKE_SA_INIT => return None,
+        ENCRYPTED => message.get(32..40)?,
+        ENCRYPTED_FRAGMENT => message.get(36..44)?,
+        _ => return None,
+    };
     let spis = message.get(..16)?.try_into().ok()?;
     let from_initiator = flags & 0x08 != 0;
-    // A header of 28 bytes, then the payload's own of 4.
-    Some(((spis, from_initiator), message.get(32..40)?.try_into().ok()?))
+    Some(((spis, from_initiator), iv.try_into().ok()?))
 }
 
 /// ESP as such, and the datagrams of the fabric.
