@@ -247,12 +247,8 @@ fn establish(
         Ok(granted) => (granted, None),
         Err(error) => (Granted::default(), Some(error)),
     };
-    let extensions = Extensions {
-        mobike: mobike::agreed(peer.connection, contents, MobikeRole::Responder),
-        ..Extensions::default()
-    };
-    let about = describe(cx, &half.state, keys, &peer, &granted);
-    let about = Description { extensions, ..about };
+    let mut about = describe(cx, &half.state, keys, &peer, &granted);
+    about.extensions.mobike = mobike::agreed(peer.connection, contents, MobikeRole::Responder);
     let mut addresses = half.state.addresses;
     (addresses.local, addresses.remote) = (datagram.local, datagram.remote);
     let sa = IkeSa::new(about, Window::new(0, message_id(&half.state) + 1), addresses);
