@@ -5,7 +5,7 @@ use vipsec_lab::command::wait_for;
 use vipsec_lab::probe::Prober;
 use vipsec_lab::run::Lab;
 use vipsec_lab::strongswan::{Child, Connection, Settings};
-use vipsec_lab::topology::{self, HOST, INNER_VIP};
+use vipsec_lab::topology::{self, HOST, INNER_VIP, IPV4};
 use vipsec_tests::in_lab;
 
 use crate::peers::{PATIENCE, Peers, check_unbroken, vip_head};
@@ -25,7 +25,7 @@ fn branch(at_start: bool) -> String {
 }
 
 fn responder() -> Settings {
-    let mut settings = topology::client_settings(false);
+    let mut settings = topology::client_settings(&IPV4, false);
     let road = settings.connections.remove(0);
     let child = Child {
         name: "lan".into(),

@@ -8,7 +8,7 @@ use vipsec_lab::node::Node;
 use vipsec_lab::probe::Prober;
 use vipsec_lab::run::Lab;
 use vipsec_lab::strongswan::{IkeSa, Settings, StrongSwan};
-use vipsec_lab::topology::{self, HOST, Site, VIP};
+use vipsec_lab::topology::{self, HOST, IPV4, Site, VIP};
 
 /// How long one end may take to notice what the other did.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(10);
@@ -43,7 +43,7 @@ pub(crate) fn road(connection: &str, child: &str) -> String {
 
 /// The client's settings, reaching what [`road`] offers.
 pub(crate) fn client() -> Settings {
-    let mut settings = topology::client_settings(false);
+    let mut settings = topology::client_settings(&IPV4, false);
     settings.connections[0].children[0].remote = "10.3.0.0/24".into();
     settings
 }

@@ -6,7 +6,7 @@ use vipsec_lab::capture::{Capture, Payload, frames};
 use vipsec_lab::command::wait_for;
 use vipsec_lab::node::{Node, Setup, Store, make_store_key};
 use vipsec_lab::run::Lab;
-use vipsec_lab::topology::{Site, VIP, outside_rules};
+use vipsec_lab::topology::{IPV4, Site, VIP};
 use vipsec_tests::in_lab;
 
 use crate::peers::PATIENCE;
@@ -67,7 +67,7 @@ fn pair_of_gateways(lab: &Lab) -> Result<()> {
         .filter(|frame| matches!(frame.payload, Payload::Esp { port: None, .. }))
         .count();
     ensure!(plain >= 40, "only {plain} packets of plain ESP");
-    let verdict = judge(&outside_rules(), frames(&file)?);
+    let verdict = judge(&IPV4.outside_rules(), frames(&file)?);
     ensure!(verdict.is_clean(), "{verdict:?}");
     Ok(())
 }

@@ -217,7 +217,7 @@ fn start_flows(lab: &Lab, cluster: &Cluster) -> Result<Vec<Prober>> {
 /// Target t1 opens a connection from the VIP to the client, and the owner has it in its table.
 /// Returns the server at the client and the flow.
 fn open_from_the_vip(lab: &Lab, cluster: &Cluster) -> Result<(Prober, Prober)> {
-    let client = cluster.client.virtual_address()?;
+    let client = cluster.client.virtual_address(false)?;
     let line = format!("serve --node client --listen echo={client}:7000");
     let server = Prober::start(lab, &cluster.site.client, "serve-client", &line)?;
     let line = format!("echo --to {client}:7000 --from {VIP}");

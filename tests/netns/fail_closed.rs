@@ -13,7 +13,7 @@ use vipsec_lab::node::{Member, Node, Setup, Store, make_member, make_store_key};
 use vipsec_lab::probe::Prober;
 use vipsec_lab::run::Lab;
 use vipsec_lab::strongswan::{Settings, StrongSwan};
-use vipsec_lab::topology::{self, CLIENT, HOST, INNER_VIP, POOL, Site, VIP, outside_rules};
+use vipsec_lab::topology::{self, CLIENT, HOST, INNER_VIP, IPV4, POOL, Site, VIP};
 use vipsec_tests::cluster::Cluster;
 use vipsec_tests::in_lab;
 
@@ -114,7 +114,7 @@ fn peer_at_its_own_address(lab: &Lab) -> Result<()> {
     b.process().start_again()?;
     b.wait_until_up()?;
     leak_towards_the_peer(&site, "b")?;
-    let verdict = judge(&outside_rules(), frames(&outside.finish()?)?);
+    let verdict = judge(&IPV4.outside_rules(), frames(&outside.finish()?)?);
     ensure!(verdict.is_clean() && verdict.esp > 50, "{verdict:?}");
     Ok(())
 }
@@ -172,7 +172,7 @@ fn vip_for_any_address() -> String {
 }
 
 fn without_virtual_address() -> Settings {
-    let mut settings = topology::client_settings(false);
+    let mut settings = topology::client_settings(&IPV4, false);
     settings.connections[0].request = String::new();
     settings.connections[0].children[0].remote = "10.3.0.0/24".into();
     settings

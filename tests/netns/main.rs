@@ -3,6 +3,7 @@
 
 mod distribution;
 mod fail_closed;
+mod ipv6;
 mod restart;
 mod silence;
 mod store;

@@ -5,30 +5,34 @@ use std::thread::sleep;
 use std::time::Duration;
 
 use anyhow::{Result, ensure};
-use vipsec_lab::capture::{Capture, Frame, Payload, frames};
+use vipsec_lab::capture::{Capture, Frame, NEIGHBOUR_ADVERTISEMENT, Payload, frames};
 use vipsec_lab::command::output_of;
-use vipsec_lab::netns::Namespace;
 use vipsec_lab::probe::Prober;
 use vipsec_lab::run::Lab;
-use vipsec_lab::topology::{self, Site, VIP};
+use vipsec_lab::topology::{self, IPV4, IPV6_OUTSIDE, Plan, Site};
 use vipsec_tests::cluster::Cluster;
 use vipsec_tests::in_lab;
 
 #[test]
 fn a_dead_node_says_nothing_for_the_vip() {
-    in_lab(knock_at_the_dead);
+    in_lab(|lab| knock_at_the_dead(lab, IPV4));
+}
+
+#[test]
+fn a_dead_node_says_nothing_for_an_ipv6_vip() {
+    in_lab(|lab| knock_at_the_dead(lab, IPV6_OUTSIDE));
 }
 
 /// Kills all vipsec processes, then asks for the VIP in every way that a kernel would answer.
-fn knock_at_the_dead(lab: &Lab) -> Result<()> {
-    let site = Site::build(lab)?;
+fn knock_at_the_dead(lab: &Lab, plan: Plan) -> Result<()> {
+    let site = Site::build_on(lab, plan)?;
     let mut nodes = topology::start_cluster(lab, &site)?;
     sleep(Duration::from_secs(1));
-    ensure!(arp_answers(lab, &site)? > 0, "a living owner does not answer ARP");
+    ensure!(claims(lab, &site)? > 0, "a living owner does not claim its VIP");
     for node in &mut nodes {
         node.process().kill()?;
     }
-    ensure!(arp_answers(lab, &site)? == 0, "a dead node answers ARP for the VIP");
+    ensure!(claims(lab, &site)? == 0, "a dead node claims the VIP");
     for name in ["a", "b"] {
         let answers = answers_of(lab, &site, name)?;
         ensure!(answers.is_empty(), "dead {name} answers for the VIP: {answers:?}");
@@ -36,13 +40,15 @@ fn knock_at_the_dead(lab: &Lab) -> Result<()> {
     Ok(())
 }
 
-/// Asks for the VIP on the outside by ARP and counts the answers.
-fn arp_answers(lab: &Lab, site: &Site) -> Result<usize> {
+/// Asks for the VIP on the outside by ARP or neighbour solicitation and counts the answers.
+fn claims(lab: &Lab, site: &Site) -> Result<usize> {
     let capture = Capture::start(lab, &site.switch, "outside")?;
     site.client.ip("neigh flush dev out0")?;
-    knock(&site.client)?;
+    knock(site)?;
     let is_answer = |frame: &Frame| {
-        frame.source.to_string() == VIP && frame.payload == Payload::Arp { operation: 2 }
+        let kind = NEIGHBOUR_ADVERTISEMENT;
+        let claims = [Payload::Arp { operation: 2 }, Payload::NeighbourDiscovery { kind }];
+        frame.source.to_string() == site.plan.vip && claims.contains(&frame.payload)
     };
     Ok(frames(&capture.finish()?)?.filter(is_answer).count())
 }
@@ -53,21 +59,23 @@ fn answers_of(lab: &Lab, site: &Site, name: &str) -> Result<Vec<Frame>> {
     let hardware = site.node(name)?.hardware_address("out0")?;
     let written: Vec<String> = hardware.iter().map(|byte| format!("{byte:02x}")).collect();
     let capture = Capture::start(lab, &site.switch, "outside")?;
+    let vip = site.plan.vip;
     site.client
-        .ip(&format!("neigh replace {VIP} lladdr {} dev out0 nud permanent", written.join(":")))?;
-    knock(&site.client)?;
-    site.client.ip(&format!("neigh del {VIP} dev out0"))?;
-    let is_answer = |frame: &Frame| frame.sender == hardware && frame.source.to_string() == VIP;
+        .ip(&format!("neigh replace {vip} lladdr {} dev out0 nud permanent", written.join(":")))?;
+    knock(site)?;
+    site.client.ip(&format!("neigh del {vip} dev out0"))?;
+    let is_answer = |frame: &Frame| frame.sender == hardware && frame.source.to_string() == vip;
     Ok(frames(&capture.finish()?)?.filter(is_answer).collect())
 }
 
 /// A ping, a TCP connection attempt and datagrams to the ports of IKE and to a closed one.
-fn knock(client: &Namespace) -> Result<()> {
+fn knock(site: &Site) -> Result<()> {
+    let (client, vip) = (&site.client, site.plan.vip);
     // None of them is expected to succeed.
-    let _ = client.run(&format!("ping -c 2 -i 0.2 -W 1 {VIP}"));
+    let _ = client.run(&format!("ping -c 2 -i 0.2 -W 1 {vip}"));
     let script = format!(
-        "for port in 500 4500 5002 9; do echo x > /dev/udp/{VIP}/$port; done; \
-         for port in 80 81; do timeout 1 bash -c \"echo > /dev/tcp/{VIP}/$port\"; done; true"
+        "for port in 500 4500 5002 9; do echo x > /dev/udp/{vip}/$port; done; \
+         for port in 80 81; do timeout 1 bash -c \"echo > /dev/tcp/{vip}/$port\"; done; true"
     );
     let mut command: Command = client.command("bash");
     output_of(command.args(["-c", &script])).map(|_| ())

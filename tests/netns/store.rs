@@ -16,7 +16,7 @@ use vipsec_lab::node::{Node, Setup, Store, make_store_key};
 use vipsec_lab::probe::Prober;
 use vipsec_lab::run::Lab;
 use vipsec_lab::strongswan::{Settings, StrongSwan};
-use vipsec_lab::topology::{self, HOST, POOL, SERVICE, Site, VIP, outside_rules};
+use vipsec_lab::topology::{self, HOST, IPV4, POOL, SERVICE, Site, VIP};
 use vipsec_tests::in_lab;
 
 const PATIENCE: Duration = Duration::from_secs(15);
@@ -124,7 +124,7 @@ fn vip() -> String {
 
 /// Two clients in one: `client@test` with the child `net`, `second@test` with `extra`.
 fn clients() -> Settings {
-    let mut settings = topology::client_settings(false);
+    let mut settings = topology::client_settings(&IPV4, false);
     settings.connections[0].children[0].remote = "10.3.0.0/24".into();
     let mut second = settings.connections[0].clone();
     second.name = "second".into();
@@ -315,7 +315,7 @@ fn roll_back(lab: &Lab, meanwhile: impl Fn(&mut Gateway) -> Result<()>) -> Resul
     gateway.swan.swanctl("--terminate --ike gw --force --timeout 1").ok();
     gateway.swan.initiate("net")?;
     gateway.ping(HOST)?;
-    let verdict = judge(&outside_rules(), frames(&capture.finish()?)?);
+    let verdict = judge(&IPV4.outside_rules(), frames(&capture.finish()?)?);
     ensure!(verdict.is_clean() && verdict.esp > 10, "{POOL} in clear? {verdict:?}");
     Ok(())
 }

@@ -5,13 +5,12 @@ use std::time::Duration;
 use anyhow::{Context, Result, ensure};
 use vipsec_lab::capture::oracle::{Verdict, judge};
 use vipsec_lab::capture::{Capture, frames};
-use vipsec_lab::clock::now_us;
 use vipsec_lab::command::wait_for;
 use vipsec_lab::flow::Window;
 use vipsec_lab::node::Node;
 use vipsec_lab::run::Lab;
 use vipsec_lab::strongswan::{StrongSwan, exchanges};
-use vipsec_lab::topology::{self, Site, VIP, inside_rules, outside_rules};
+use vipsec_lab::topology::{self, IPV4, Plan, Site};
 use vipsec_lab::workload::{Records, Workload};
 
 /// How long the cluster may take to do what it is told.
@@ -36,7 +35,15 @@ impl Cluster {
     /// # Errors
     /// When something does not come up.
     pub fn start(lab: &Lab) -> Result<Self> {
-        let site = Site::build(lab)?;
+        Self::start_on(lab, IPV4)
+    }
+
+    /// [`Self::start`] with other addresses.
+    ///
+    /// # Errors
+    /// When something does not come up.
+    pub fn start_on(lab: &Lab, plan: Plan) -> Result<Self> {
+        let site = Site::build_on(lab, plan)?;
         let nodes = topology::start_cluster(lab, &site)?;
         let cluster = Self::with_client(lab, site, nodes)?;
         cluster.wait_for_role("b", "ready")?;
@@ -60,7 +67,8 @@ impl Cluster {
     pub fn with_client(lab: &Lab, site: Site, nodes: Vec<Node>) -> Result<Self> {
         let outside = Capture::start(lab, &site.switch, "outside")?;
         let inside = Capture::start(lab, &site.switch, "inside")?;
-        let client = StrongSwan::start(lab, &site.client, &topology::client_settings(false))?;
+        let client =
+            StrongSwan::start(lab, &site.client, &topology::client_settings(&site.plan, false))?;
         let cluster = Self { site, nodes, client, outside, inside };
         cluster.wait_for_role("a", "owner")?;
         cluster.client.initiate("net")?;
@@ -72,7 +80,7 @@ impl Cluster {
     /// # Errors
     /// When one does not come up.
     pub fn workload(&self, lab: &Lab) -> Result<Workload> {
-        Workload::start(lab, &self.site, &self.client.virtual_address()?)
+        Workload::start(lab, &self.site, &self.client)
     }
 
     /// A node by its name.
@@ -100,7 +108,7 @@ impl Cluster {
     pub fn wait_for_role(&self, name: &str, role: &str) -> Result<()> {
         let node = self.node(name)?;
         wait_for(&format!("{name} to be {role}"), PATIENCE, || {
-            Ok(node.role(VIP).is_ok_and(|now| now == role).then_some(()))
+            Ok(node.role(self.site.plan.vip).is_ok_and(|now| now == role).then_some(()))
         })
         .with_context(|| node.cli("status").unwrap_or_default())
     }
@@ -110,7 +118,7 @@ impl Cluster {
     /// # Errors
     /// When it does not move.
     pub fn transfer(&mut self, from: &str, to: &str) -> Result<()> {
-        self.node(from)?.cli(&format!("transfer {VIP} --to {to}"))?;
+        self.node(from)?.cli(&format!("transfer {} --to {to}", self.site.plan.vip))?;
         self.wait_for_role(to, "owner")
     }
 
@@ -147,8 +155,9 @@ impl Cluster {
     /// # Errors
     /// When there was next to nothing to look at.
     pub fn verdict(self) -> Result<Verdict> {
-        let mut verdict = judge(&outside_rules(), frames(&self.outside.finish()?)?);
-        verdict.merge(judge(&inside_rules(), frames(&self.inside.finish()?)?));
+        let plan = self.site.plan;
+        let mut verdict = judge(&plan.outside_rules(), frames(&self.outside.finish()?)?);
+        verdict.merge(judge(&plan.inside_rules(), frames(&self.inside.finish()?)?));
         ensure!(verdict.esp > 200, "only {} ESP packets were seen", verdict.esp);
         ensure!(verdict.ike > 0, "no encrypted IKE message was seen");
         Ok(verdict)
@@ -187,12 +196,11 @@ pub fn check_survival(records: &Records) -> Result<()> {
     Ok(())
 }
 
-/// That no datagram of any flow got lost or doubled since `from_us`.
+/// That no datagram of any flow that was sent in the window got lost or doubled.
 ///
 /// # Errors
 /// Naming the flow that lost some.
-pub fn check_no_loss(records: &Records, from_us: u64) -> Result<()> {
-    let window = Window { from_us, to_us: now_us() };
+pub fn check_no_loss(records: &Records, window: Window) -> Result<()> {
     for flow in records.flows.iter().filter(|flow| !flow.packets.is_empty()) {
         let (sent, lost) = (flow.sent(window), flow.lost(window));
         ensure!(sent > 100, "{}: only {sent} datagrams were sent", flow.name);

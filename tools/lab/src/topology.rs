@@ -9,27 +9,30 @@
 //!
 //! The two bridges stand in a namespace of their own, where captures hear everything once.
 
+mod plan;
+
 use anyhow::{Context, Result};
 
-use crate::capture::oracle::Rules;
 use crate::netns::{Namespace, plug};
-use crate::node::{FABRIC_PORT, Member, Node, Setup, Store, make_member, make_store_key};
+use crate::node::{Member, Node, Setup, Store, make_member, make_store_key};
 use crate::run::Lab;
 use crate::strongswan::{Child, Connection, Credential, Settings};
 
-/// The VIP.
-pub const VIP: &str = "192.0.2.10";
-/// Next hop of the protected hosts, moved with the VIP.
-pub const INNER_VIP: &str = "10.3.0.254";
-/// A service address that stands on no network and belongs to the VIP.
-pub const SERVICE: &str = "10.20.0.1";
-/// The client's outer address.
-pub const CLIENT: &str = "192.0.2.1";
-/// The protected host.
-pub const HOST: &str = "10.3.0.100";
-/// Addresses that clients are given.
+pub use plan::{IPV4, IPV6_INSIDE, IPV6_OUTSIDE, Net, Plan, bracketed, is_ipv6};
+
+/// The VIP of [`IPV4`].
+pub const VIP: &str = IPV4.vip;
+/// Next hop of the protected hosts in [`IPV4`].
+pub const INNER_VIP: &str = IPV4.inner_vip;
+/// The service address of [`IPV4`].
+pub const SERVICE: &str = IPV4.service;
+/// The client's outer address in [`IPV4`].
+pub const CLIENT: &str = IPV4.client;
+/// The protected host of [`IPV4`].
+pub const HOST: &str = IPV4.host;
+/// Addresses that clients are given in [`IPV4`].
 pub const POOL: &str = "10.77.0.0/24";
-/// Everything that the client reaches through its tunnel.
+/// Everything that the client reaches through its tunnel in [`IPV4`].
 pub const BEHIND: [&str; 3] = ["192.0.2.10/32", "10.3.0.0/24", "10.20.0.0/24"];
 
 /// All nodes, probers and peers share the few cores of one machine, and a node that the scheduler
@@ -37,7 +40,11 @@ pub const BEHIND: [&str; 3] = ["192.0.2.10/32", "10.3.0.0/24", "10.20.0.0/24"];
 /// the same, by its closed connections.
 const PATIENT: &str = "heartbeat_ms = 50\nlost_after = 10";
 
-/// The nodes, with the last octet of their addresses and their roles.
+/// Where the addresses of the client and of the protected host end.
+const CLIENT_END: u8 = 1;
+const HOST_END: u8 = 100;
+
+/// The nodes, with the ends of their addresses and their roles.
 const NODES: [(&str, u8, &[&str]); 4] = [
     ("a", 2, &["candidate", "target"]),
     ("b", 3, &["candidate", "target"]),
@@ -48,6 +55,8 @@ const NODES: [(&str, u8, &[&str]); 4] = [
 /// The namespaces and their cables, before anything runs in them.
 #[derive(Debug)]
 pub struct Site {
+    /// Its addresses.
+    pub plan: Plan,
     /// Where the bridges `outside` and `inside` stand.
     pub switch: Namespace,
     /// The peer.
@@ -59,38 +68,57 @@ pub struct Site {
 }
 
 impl Site {
-    /// Makes the namespaces, cables, addresses and routes.
+    /// Makes the namespaces, cables, addresses and routes, with IPv4 everywhere.
     ///
     /// # Errors
     /// When `ip` fails.
     pub fn build(lab: &Lab) -> Result<Self> {
+        Self::build_on(lab, IPV4)
+    }
+
+    /// [`Self::build`] with other addresses.
+    ///
+    /// # Errors
+    /// When `ip` fails.
+    pub fn build_on(lab: &Lab, plan: Plan) -> Result<Self> {
         let switch = lab.namespace("sw")?;
         switch.bridge("outside")?;
         switch.bridge("inside")?;
         let client = lab.namespace("client")?;
         plug(&client, "out0", &switch, "outside")?;
-        client.address("out0", &format!("{CLIENT}/24"))?;
+        client.address("out0", &plan.outside.host_in(CLIENT_END))?;
         let host = lab.namespace("s")?;
         plug(&host, "in0", &switch, "inside")?;
-        host.address("in0", &format!("{HOST}/24"))?;
-        host.ip(&format!("route add {POOL} via {INNER_VIP}"))?;
+        host.address("in0", &plan.inside.host_in(HOST_END))?;
+        host.address("in0", &plan.cluster.host_in(HOST_END))?;
+        for pool in plan.pools.iter().filter(|pool| pool.is_ipv6() == plan.inside.is_ipv6()) {
+            host.ip(&format!("route add {} via {}", pool.prefix(), plan.inner_vip))?;
+        }
         let mut nodes = Vec::new();
-        for (name, octet, roles) in NODES {
+        for (name, end, roles) in NODES {
             let node = lab.namespace(name)?;
             plug(&node, "in0", &switch, "inside")?;
-            node.address("in0", &format!("10.3.0.{octet}/24"))?;
-            node.address("in0", &format!("10.1.0.{octet}/24"))?;
+            node.address("in0", &plan.inside.host_in(end))?;
+            node.address("in0", &plan.cluster.host_in(end))?;
             if roles.contains(&"candidate") {
                 plug(&node, "out0", &switch, "outside")?;
-                node.address("out0", &format!("192.0.2.{octet}/24"))?;
+                node.address("out0", &plan.outside.host_in(end))?;
             }
             // Without a way to everywhere nothing could leave in clear by mistake, and no test
             // would prove anything.
-            let router = if roles.contains(&"candidate") { CLIENT } else { HOST };
-            node.ip(&format!("route add default via {router}"))?;
+            let host_in_cluster = plan.cluster.host(HOST_END);
+            let mut routers = vec![plan.host, &host_in_cluster];
+            if roles.contains(&"candidate") {
+                routers.insert(0, plan.client);
+            }
+            for family in [false, true] {
+                if let Some(router) = routers.iter().find(|router| is_ipv6(router) == family) {
+                    node.ip(&format!("route add default via {router}"))?;
+                }
+            }
             nodes.push(node);
         }
-        Ok(Self { switch, client, host, nodes })
+        Ok(Self { plan, switch, client, host, nodes })
     }
 
     /// The namespace of a node, of the client or of the protected host `s`.
@@ -122,7 +150,9 @@ impl Site {
 pub fn start_cluster(lab: &Lab, site: &Site) -> Result<Vec<Node>> {
     let members = NODES
         .iter()
-        .map(|(name, octet, roles)| make_member(lab, name, &format!("10.1.0.{octet}"), roles))
+        .map(|(name, end, roles)| {
+            make_member(lab, name, &bracketed(&site.plan.cluster.host(*end)), roles)
+        })
         .collect::<Result<Vec<Member>>>()?;
     let store = Store {
         file: lab.directory().join("store.db"),
@@ -136,7 +166,11 @@ pub fn start_cluster(lab: &Lab, site: &Site) -> Result<Vec<Node>> {
             name: name.to_owned(),
             store: is_candidate.then(|| store.clone()),
             members: members.clone(),
-            vips: if is_candidate { candidate_vip("manual", true) } else { target_vip() },
+            vips: if is_candidate {
+                candidate_vip(&site.plan, true)
+            } else {
+                target_vip(&site.plan)
+            },
             cluster: PATIENT.into(),
             log_level: "debug".into(),
         };
@@ -153,7 +187,7 @@ pub fn start_cluster(lab: &Lab, site: &Site) -> Result<Vec<Node>> {
 /// # Errors
 /// When it does not come up.
 pub fn start_single(lab: &Lab, site: &Site) -> Result<Node> {
-    start_gateway(lab, site, candidate_vip("manual", false))
+    start_gateway(lab, site, candidate_vip(&site.plan, false))
 }
 
 /// A gateway alone, on node a, with the given `[[vip]]` sections.
@@ -180,32 +214,31 @@ pub fn start_gateway(lab: &Lab, site: &Site, vips: String) -> Result<Node> {
 }
 
 /// The VIP in the file of a candidate.
-fn candidate_vip(takeback: &str, is_cluster: bool) -> String {
-    let behind = BEHIND.map(|prefix| format!("\"{prefix}\"")).join(", ");
+fn candidate_vip(plan: &Plan, is_cluster: bool) -> String {
+    let Plan { vip, inner_vip, .. } = plan;
+    let behind = plan.behind();
     let candidates = "candidates = [ { node = \"a\", rank = 100 }, { node = \"b\", rank = 50 } ]";
     let (candidates, services) =
-        if is_cluster { (candidates, services()) } else { ("", String::new()) };
+        if is_cluster { (candidates, services(plan)) } else { ("", String::new()) };
+    let (pools, names) = plan.pool_sections();
     format!(
         "[[vip]]
-address = \"{VIP}\"
+address = \"{vip}\"
 interface = \"out0\"
 {candidates}
-takeback = \"{takeback}\"
 [vip.inner]
-address = \"{INNER_VIP}\"
+address = \"{inner_vip}\"
 interface = \"in0\"
-[[vip.pool]]
-name = \"clients\"
-range = \"10.77.0.10-10.77.0.250\"
+{pools}
 [[vip.connection]]
 name = \"road\"
 local_id = \"gw@test\"
 remote_id = \"client@test\"
 psk = \"topsecretpsk\"
-pool = \"clients\"
+pool = {names}
 [[vip.connection.child]]
 name = \"net\"
-local = [{behind}]
+local = {behind:?}
 remote = [\"dynamic\"]
 proposals = [\"aes256gcm16\"]
 {services}"
@@ -213,12 +246,13 @@ proposals = [\"aes256gcm16\"]
 }
 
 /// The VIP in the file of a mere target.
-fn target_vip() -> String {
-    format!("[[vip]]\naddress = \"{VIP}\"\nprotected = [\"{POOL}\"]\n{}", services())
+fn target_vip(plan: &Plan) -> String {
+    let pools: Vec<String> = plan.pools.iter().map(|pool| pool.prefix()).collect();
+    format!("[[vip]]\naddress = \"{}\"\nprotected = {pools:?}\n{}", plan.vip, services(plan))
 }
 
 /// What the VIP offers: each service with the targets b, t1 and t2 or some of them.
-fn services() -> String {
+fn services(plan: &Plan) -> String {
     let service = |name: &str, address: &str, protocol: &str, port: u16, targets: &[&str]| {
         let targets: Vec<String> =
             targets.iter().map(|target| format!("{{ node = \"{target}\" }}")).collect();
@@ -228,67 +262,38 @@ fn services() -> String {
             targets.join(", ")
         )
     };
-    let web = service("web", VIP, "tcp", 80, &["b", "t1", "t2"]);
+    let web = service("web", plan.vip, "tcp", 80, &["b", "t1", "t2"]);
     let checked = format!("{web}check = {{ interval_ms = 1000, rise = 2, fall = 3 }}\n");
     [
         checked,
-        service("transfer", VIP, "tcp", 5001, &["t1", "t2"]),
-        service("echo", VIP, "udp", 5002, &["t1", "t2"]),
-        service("inner", SERVICE, "tcp", 8080, &["t1", "t2"]),
+        service("transfer", plan.vip, "tcp", 5001, &["t1", "t2"]),
+        service("echo", plan.vip, "udp", 5002, &["t1", "t2"]),
+        service("inner", plan.service, "tcp", 8080, &["t1", "t2"]),
     ]
     .concat()
 }
 
 /// The client's side of the tunnel.
 #[must_use]
-pub fn client_settings(lasting: bool) -> Settings {
+pub fn client_settings(plan: &Plan, lasting: bool) -> Settings {
     let connection = Connection {
         name: "gw".into(),
-        local: CLIENT.into(),
-        remote: VIP.into(),
+        local: plan.client.into(),
+        remote: plan.vip.into(),
         proposal: "aes256gcm16-prfsha256-x25519".into(),
         local_id: "client@test".into(),
         remote_id: "gw@test".into(),
         credential: Credential::SharedKey("topsecretpsk".into()),
-        request: "0.0.0.0".into(),
+        request: plan.request(),
         pool: String::new(),
         extra: String::new(),
         children: vec![Child {
             name: "net".into(),
             local: String::new(),
-            remote: BEHIND.join(","),
+            remote: plan.behind().join(","),
             proposal: "aes256gcm16-noesn".into(),
             extra: String::new(),
         }],
     };
     Settings { connections: vec![connection], lasting, ..Settings::default() }
-}
-
-/// What the oracle is to hold against the outside wire.
-///
-/// # Panics
-/// Never: the prefixes are constants.
-#[must_use]
-pub fn outside_rules() -> Rules {
-    let prefix = |text: &str| text.parse().expect("a constant prefix");
-    Rules {
-        service: vec![prefix(VIP), prefix(SERVICE)],
-        tunnelled: [POOL, "10.3.0.0/24", "10.1.0.0/24", "10.20.0.0/24"].map(prefix).into(),
-        fabric_port: FABRIC_PORT,
-    }
-}
-
-/// What the oracle is to hold against the inside wire, where the protected host speaks in clear
-/// to the clients and the services do not.
-///
-/// # Panics
-/// Never: the prefixes are constants.
-#[must_use]
-pub fn inside_rules() -> Rules {
-    let prefix = |text: &str| text.parse().expect("a constant prefix");
-    Rules {
-        service: vec![prefix(VIP), prefix(SERVICE)],
-        tunnelled: vec![prefix("192.0.2.0/24"), prefix("10.20.0.0/24")],
-        fabric_port: FABRIC_PORT,
-    }
 }

@@ -9,7 +9,8 @@ use anyhow::Result;
 use crate::flow::{FlowRecord, Window};
 use crate::probe::Prober;
 use crate::run::Lab;
-use crate::topology::{HOST, SERVICE, Site, VIP};
+use crate::strongswan::StrongSwan;
+use crate::topology::{Site, bracketed, is_ipv6};
 
 /// The nodes that answer HTTP on the VIP.
 pub const WEB_TARGETS: [&str; 3] = ["b", "t1", "t2"];
@@ -35,26 +36,29 @@ impl Workload {
     ///
     /// # Errors
     /// When one of them does not come up.
-    pub fn start(lab: &Lab, site: &Site, client_address: &str) -> Result<Self> {
+    pub fn start(lab: &Lab, site: &Site, client: &StrongSwan) -> Result<Self> {
         let mut workload = Self { servers: Vec::new(), flows: Vec::new() };
+        let [vip, service] = [site.plan.vip, site.plan.service].map(bracketed);
+        let (to_host, host) = (site.plan.host, bracketed(site.plan.host));
+        let client_address = bracketed(&client.virtual_address(is_ipv6(to_host))?);
         for target in WEB_TARGETS {
             let services = format!(
-                "--listen http={VIP}:80 --listen stream={VIP}:5001 --listen datagram={VIP}:5002 \
-                 --listen http={SERVICE}:8080"
+                "--listen http={vip}:80 --listen stream={vip}:5001 --listen datagram={vip}:5002 \
+                 --listen http={service}:8080"
             );
             workload.serve(lab, site, target, &services)?;
         }
-        workload.serve(lab, site, "s", &format!("--listen echo={HOST}:7000"))?;
+        workload.serve(lab, site, "s", &format!("--listen echo={host}:7000"))?;
         workload.serve(lab, site, "client", &format!("--listen echo={client_address}:7000"))?;
         let nodes = WEB_TARGETS.join(",");
         let flows = [
-            ("client", "transfer", format!("stream --to {VIP}:5001"), 1),
-            ("client", "http", format!("http --to {VIP}:80 --nodes {nodes}"), WEB_TARGETS.len()),
-            ("client", "inner", format!("http --to {SERVICE}:8080 --nodes t1,t2"), 2),
-            ("client", "client-s", format!("echo --to {HOST}:7000"), 1),
+            ("client", "transfer", format!("stream --to {vip}:5001"), 1),
+            ("client", "http", format!("http --to {vip}:80 --nodes {nodes}"), WEB_TARGETS.len()),
+            ("client", "inner", format!("http --to {service}:8080 --nodes t1,t2"), 2),
+            ("client", "client-s", format!("echo --to {host}:7000"), 1),
             ("s", "s-client", format!("echo --to {client_address}:7000"), 1),
-            ("client", "udp", format!("datagram --to {VIP}:5002"), 1),
-            ("client", "ping", format!("ping --to {HOST}"), 1),
+            ("client", "udp", format!("datagram --to {vip}:5002"), 1),
+            ("client", "ping", format!("ping --to {to_host}"), 1),
         ];
         for (role, name, line, count) in &flows {
             let prober = Prober::start(lab, site.namespace(role)?, name, line)?;

@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 
-pub use packet::{Frame, Payload};
+pub use packet::{Frame, NEIGHBOUR_ADVERTISEMENT, Payload};
 
 use crate::command::wait_for;
 use crate::netns::Namespace;

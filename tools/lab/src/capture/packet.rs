@@ -4,6 +4,9 @@
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
+/// ICMPv6 type of a Neighbor Advertisement (RFC 4861, section 4.4).
+pub const NEIGHBOUR_ADVERTISEMENT: u8 = 136;
+
 /// A frame as far as the oracle cares.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Frame {

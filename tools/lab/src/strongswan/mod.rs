@@ -10,6 +10,7 @@ mod config;
 mod log;
 mod sas;
 
+use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
@@ -96,18 +97,22 @@ impl StrongSwan {
         Ok(parse_sas(&self.swanctl("--list-sas")?))
     }
 
-    /// The virtual address that the gateway has assigned, without its prefix length.
+    /// The virtual address of a family that the gateway has assigned, without its prefix length.
     ///
     /// # Errors
     /// When there is none.
-    pub fn virtual_address(&self) -> Result<String> {
+    pub fn virtual_address(&self, ipv6: bool) -> Result<String> {
         let sas = self.swanctl("--list-sas")?;
         let bracketed = sas.lines().find(|line| line.trim_start().starts_with("local "));
         bracketed
             .and_then(|line| line.rsplit_once('[')?.1.split_once(']'))
-            .map(|(address, _)| address.to_owned())
-            .filter(|address| address.parse::<std::net::IpAddr>().is_ok())
-            .with_context(|| format!("strongSwan has no virtual address:\n{sas}"))
+            .and_then(|(addresses, _)| {
+                let is_right = |text: &&str| {
+                    text.parse::<IpAddr>().is_ok_and(|address| address.is_ipv6() == ipv6)
+                };
+                addresses.split_whitespace().find(is_right).map(str::to_owned)
+            })
+            .with_context(|| format!("strongSwan has no such virtual address:\n{sas}"))
     }
 
     /// What its log says so far.

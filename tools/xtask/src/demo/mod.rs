@@ -14,7 +14,7 @@ use vipsec_lab::binaries::{self, PROBE, VIPSEC, binaries};
 use vipsec_lab::capture::{Capture, frames, oracle};
 use vipsec_lab::packages;
 use vipsec_lab::run::Lab;
-use vipsec_lab::topology::{inside_rules, outside_rules};
+use vipsec_lab::topology::IPV4;
 
 use crate::root;
 use report::Report;
@@ -70,8 +70,8 @@ fn play(lab: &Lab, options: &Options) -> Result<Report> {
     let hints = stage.hints();
     let played = stage.close()?;
     std::thread::sleep(Duration::from_millis(100));
-    let mut verdict = oracle::judge(&outside_rules(), frames(&outside.finish()?)?);
-    verdict.merge(oracle::judge(&inside_rules(), frames(&inside.finish()?)?));
+    let mut verdict = oracle::judge(&IPV4.outside_rules(), frames(&outside.finish()?)?);
+    verdict.merge(oracle::judge(&IPV4.inside_rules(), frames(&inside.finish()?)?));
     let report = Report::new(&played, &verdict);
     table::print(&report);
     if options.keep {

@@ -77,8 +77,11 @@ impl<'a> Stage<'a> {
         timeline.say("vipsec in a, b (candidates), t1, t2 (targets)");
         let nodes = topology::start_cluster(lab, &site)?;
         timeline.say("strongSwan in client");
-        let client =
-            StrongSwan::start(lab, &site.client, &topology::client_settings(lab.is_kept()))?;
+        let client = StrongSwan::start(
+            lab,
+            &site.client,
+            &topology::client_settings(&site.plan, lab.is_kept()),
+        )?;
         Ok(Self {
             lab,
             site,
@@ -96,9 +99,9 @@ impl<'a> Stage<'a> {
         let owner = self.wait_for_owner(|_, _| true)?;
         self.timeline.say(&format!("{} owns {VIP} in epoch {}", owner.0, owner.1));
         self.client.initiate("net")?;
-        let address = self.client.virtual_address()?;
+        let address = self.client.virtual_address(false)?;
         self.timeline.say(&format!("the tunnel is up, the client is {address}"));
-        let workload = Workload::start(self.lab, &self.site, &address)?;
+        let workload = Workload::start(self.lab, &self.site, &self.client)?;
         self.timeline.follow(workload.logs(), self.client.log_path());
         self.workload = Some(workload);
         self.timeline.watch(Duration::from_secs(2));
