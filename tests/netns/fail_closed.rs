@@ -4,7 +4,7 @@
 use std::thread::sleep;
 use std::time::Duration;
 
-use anyhow::{Result, ensure};
+use anyhow::{Context, Result, ensure};
 use vipsec_lab::capture::oracle::judge;
 use vipsec_lab::capture::{Capture, frames};
 use vipsec_lab::command::wait_for;
@@ -59,23 +59,56 @@ fn stop_and_stop_open(lab: &Lab) -> Result<()> {
     let mut cluster = Cluster::start_single(lab)?;
     cluster.node("a")?.cli("stop")?;
     let gateway = cluster.site.node("a")?.clone();
-    ensure!(is_fenced(&gateway)?, "an ordinary stop has opened the fence");
+    check_fenced(&gateway).context("after an ordinary stop")?;
+    cluster.start_again("a", "owner")?;
+    cluster.kill("a")?;
+    check_fenced(&gateway).context("after SIGKILL")?;
     cluster.start_again("a", "owner")?;
     cluster.node("a")?.cli("stop --open")?;
-    ensure!(!is_fenced(&gateway)?, "stop --open has left the fence");
-    let left = gateway.ip("-o link show")?;
-    ensure!(!left.contains("tun"), "a TUN is left: {left}");
+    check_open(&gateway).context("after stop --open")
+}
+
+/// The first, the last and another address of the clients' pool.
+const PROTECTED: [&str; 3] = ["10.77.0.10", "10.77.0.57", "10.77.0.99"];
+
+/// That both halves of the fence stand, each whole: the packet filter, and the policy routing that
+/// leads nowhere.
+fn check_fenced(gateway: &Namespace) -> Result<()> {
+    let filter = gateway.run("nft list table inet vipsec_main")?;
+    for (chain, ends) in [("input", "s"), ("forward", "sd"), ("output", "d")] {
+        let start = filter.find(&format!("chain {chain} ")).context(chain)?;
+        let rules = filter[start..].split("\n\t}").next().unwrap_or_default();
+        for end in ends.chars() {
+            let set = format!("ip {end}addr @protected4 ");
+            let mut lines = rules.lines();
+            ensure!(lines.any(|rule| rule.contains(&set) && rule.ends_with("drop")), "{filter}");
+        }
+    }
+    for address in PROTECTED {
+        gateway.run(&format!("nft get element inet vipsec_main protected4 {{ {address} }}"))?;
+        for way in ["", &format!("from {HOST} iif in0")] {
+            let found = gateway.ip(&format!("route get {address} {way}"));
+            ensure!(found.is_err(), "{address} has a way out: {found:?}");
+        }
+    }
     Ok(())
 }
 
-/// Whether a packet to a client's address has nowhere to go.
-fn is_fenced(gateway: &Namespace) -> Result<bool> {
-    let routes = gateway.ip("route show table all")?;
-    let rules = gateway.run("nft list ruleset")?;
-    let blackholes = routes.lines().any(|line| {
-        line.starts_with("blackhole 10.77.0.") || line.starts_with("unreachable 10.77.0.")
-    });
-    Ok(blackholes || rules.contains("10.77.0."))
+/// That nothing is left of the fence, nor of the TUN.
+fn check_open(gateway: &Namespace) -> Result<()> {
+    let all = [
+        gateway.run("nft list ruleset")?,
+        gateway.ip("rule list")?,
+        gateway.ip("route show table all")?,
+        gateway.ip("-o link show")?,
+    ];
+    for left in ["vipsec", "fwmark", "blackhole", "10.77.0.", "tun"] {
+        ensure!(!all.iter().any(|text| text.contains(left)), "{left} is left: {all:?}");
+    }
+    for address in PROTECTED {
+        gateway.ip(&format!("route get {address}"))?;
+    }
+    Ok(())
 }
 
 #[test]
