@@ -16,12 +16,24 @@ pub struct Binaries {
     pub vipsec: PathBuf,
     /// The prober.
     pub probe: PathBuf,
+    /// The load of IKE set-ups.
+    pub load: PathBuf,
 }
 
 /// Environment variable that names a ready `vipsec`.
 pub const VIPSEC: &str = "VIPSEC_LAB_VIPSEC";
 /// Environment variable that names a ready `vipsec-lab-probe`.
 pub const PROBE: &str = "VIPSEC_LAB_PROBE";
+/// Environment variable that names a ready `vipsec-load`.
+pub const LOAD: &str = "VIPSEC_LAB_LOAD";
+
+impl Binaries {
+    /// What tells another process of the lab where they are.
+    #[must_use]
+    pub fn environment(&self) -> [(&'static str, &Path); 3] {
+        [(VIPSEC, &self.vipsec), (PROBE, &self.probe), (LOAD, &self.load)]
+    }
+}
 
 static BUILT: OnceLock<Result<Binaries, String>> = OnceLock::new();
 
@@ -35,13 +47,15 @@ pub fn binaries() -> Result<Binaries> {
 }
 
 fn find_or_build() -> Result<Binaries> {
-    if let (Some(vipsec), Some(probe)) = (env::var_os(VIPSEC), env::var_os(PROBE)) {
-        return Ok(Binaries { vipsec: vipsec.into(), probe: probe.into() });
+    match [VIPSEC, PROBE, LOAD].map(env::var_os) {
+        [Some(vipsec), Some(probe), Some(load)] => {
+            Ok(Binaries { vipsec: vipsec.into(), probe: probe.into(), load: load.into() })
+        }
+        _ => build(),
     }
-    build()
 }
 
-/// Builds both programs in release mode.
+/// Builds the programs in release mode.
 ///
 /// # Errors
 /// When they do not compile.
@@ -49,7 +63,15 @@ pub fn build() -> Result<Binaries> {
     let cargo = env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
     let output = Command::new(cargo)
         .args(["build", "--release", "--quiet", "--message-format=json-render-diagnostics"])
-        .args(["--package", "vipsec", "--package", "vipsec-lab", "--bins"])
+        .args([
+            "--package",
+            "vipsec",
+            "--package",
+            "vipsec-lab",
+            "--package",
+            "vipsec-load",
+            "--bins",
+        ])
         .current_dir(workspace())
         .stderr(Stdio::inherit())
         .output()
@@ -60,7 +82,11 @@ pub fn build() -> Result<Binaries> {
     let messages = String::from_utf8_lossy(&output.stdout).into_owned();
     let find =
         |name: &str| executable(&messages, name).with_context(|| format!("cargo built no {name}"));
-    Ok(Binaries { vipsec: find("vipsec")?, probe: find("vipsec-lab-probe")? })
+    Ok(Binaries {
+        vipsec: find("vipsec")?,
+        probe: find("vipsec-lab-probe")?,
+        load: find("vipsec-load")?,
+    })
 }
 
 /// The root of the workspace.

@@ -45,9 +45,12 @@ enum Task {
         /// Length of each throughput run.
         #[arg(long, default_value_t = 5)]
         seconds: u32,
-        /// How often each is measured.
+        /// How often each is measured; 0 leaves throughput and sealing out.
         #[arg(long, default_value_t = 3)]
         rounds: u32,
+        /// IKE SAs that one vipsec process is asked to hold.
+        #[arg(long, default_value_t = 10_000)]
+        sas: u32,
     },
     /// Replays whole clusters in virtual time.
     Sim {
@@ -82,8 +85,8 @@ fn main() -> Result<ExitCode> {
     let passed = match task {
         Task::Test => test::run().map(|()| true),
         Task::Demo { json, keep } => demo::run(&demo::Options { json, keep }),
-        Task::Bench { json, seconds, rounds } => {
-            bench::run(json.as_deref(), bench::Options { seconds, rounds }).map(|()| true)
+        Task::Bench { json, seconds, rounds, sas } => {
+            bench::run(json.as_deref(), bench::Options { seconds, rounds, sas }).map(|()| true)
         }
         Task::Sim { seeds, first, minutes, replay } => match replay {
             Some(seed) => sim::replay(seed, minutes).map(|()| true),

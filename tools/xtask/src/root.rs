@@ -3,6 +3,7 @@
 
 use std::env;
 use std::os::unix::process::CommandExt;
+use std::path::Path;
 use std::process::Command;
 
 use anyhow::{Context, Result, bail};
@@ -10,7 +11,7 @@ use vipsec_lab::run::is_root;
 
 /// Returns at once for root; otherwise replaces this process by itself under sudo, with the given
 /// environment.
-pub(crate) fn demand(environment: &[(&str, String)]) -> Result<()> {
+pub(crate) fn demand(environment: &[(&str, &Path)]) -> Result<()> {
     if is_root() {
         return Ok(());
     }
@@ -18,7 +19,7 @@ pub(crate) fn demand(environment: &[(&str, String)]) -> Result<()> {
     let mut command = Command::new("sudo");
     command.arg("env");
     for (key, value) in environment {
-        command.arg(format!("{key}={value}"));
+        command.arg(format!("{key}={}", value.display()));
     }
     for key in ["PATH", "HOME", "CARGO_HOME", "RUSTUP_HOME", "CARGO_TARGET_DIR"] {
         if let Some(value) = env::var_os(key) {

@@ -4,7 +4,7 @@
 use std::process::Command;
 
 use anyhow::{Context, Result};
-use vipsec_lab::binaries::{self, PROBE, VIPSEC, workspace};
+use vipsec_lab::binaries::{self, workspace};
 use vipsec_lab::packages;
 use vipsec_lab::run::is_root;
 
@@ -64,8 +64,7 @@ fn real_networks() -> Result<()> {
     }
     command
         .args(["--", "--test-threads=1"])
-        .env(VIPSEC, built.vipsec)
-        .env(PROBE, built.probe)
+        .envs(built.environment())
         .env("VIPSEC_LAB_REQUIRED", "1");
     execute(&mut command, "cargo test --package vipsec-tests")
 }

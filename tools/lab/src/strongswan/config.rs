@@ -15,6 +15,8 @@ pub struct Settings {
     pub pools: Vec<(String, String)>,
     /// Whether it outlives this process.
     pub lasting: bool,
+    /// Whether it logs nothing.
+    pub quiet: bool,
     /// Additional lines inside the `charon-systemd` section, such as `threads = 32`.
     pub extra: String,
 }
@@ -83,6 +85,7 @@ fn put(path: &Path, text: &str) -> Result<()> {
 fn daemon_file(directory: &Path, settings: &Settings) -> String {
     let directory = directory.display();
     let extra = &settings.extra;
+    let level = if settings.quiet { -1 } else { 1 };
     // kernel-libipsec must stand before kernel-netlink, which would claim the kernel's own ESP.
     format!(
         "charon-systemd {{
@@ -105,7 +108,7 @@ fn daemon_file(directory: &Path, settings: &Settings) -> String {
   filelog {{
     log {{
       path = {directory}/charon.log
-      default = 1
+      default = {level}
       time_format = %H:%M:%S
       time_add_ms = yes
       flush_line = yes

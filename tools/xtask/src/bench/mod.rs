@@ -18,14 +18,16 @@ use vipsec_lab::run::Lab;
 pub(crate) struct Options {
     /// Length of each throughput run.
     pub(crate) seconds: u32,
-    /// How often each is measured; they take turns.
+    /// How often each is measured; they take turns. With 0, throughput and sealing are left out.
     pub(crate) rounds: u32,
+    /// IKE SAs that vipsec is to hold in one process, beside those for the comparison.
+    pub(crate) sas: u32,
 }
 
 /// Everything that `--json` writes.
 #[derive(Debug, Serialize)]
 struct Report {
-    throughput: throughput::Throughput,
+    throughput: Option<throughput::Throughput>,
     set_ups: setups::SetUps,
     seal: Vec<seal::Row>,
 }
@@ -33,12 +35,16 @@ struct Report {
 /// Measures and prints.
 pub(crate) fn run(json: Option<&Path>, options: Options) -> Result<()> {
     crate::demo::prepare()?;
-    let seal = seal::measure()?;
-    let throughput = throughput::measure(&Lab::start()?, options)?;
-    let set_ups = setups::measure(&Lab::start()?)?;
+    let with_data_path = options.rounds > 0;
+    let seal = if with_data_path { seal::measure()? } else { Vec::new() };
+    let throughput =
+        if with_data_path { Some(throughput::measure(&Lab::start()?, options)?) } else { None };
+    let set_ups = setups::measure(&Lab::start()?, options.sas)?;
     let report = Report { throughput, set_ups, seal };
-    report.throughput.print();
-    seal::print(&report.seal);
+    if let Some(throughput) = &report.throughput {
+        throughput.print();
+        seal::print(&report.seal);
+    }
     report.set_ups.print();
     if let Some(path) = json {
         let text = serde_json::to_string_pretty(&report).context("cannot encode the report")?;

@@ -10,7 +10,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use anyhow::{Context, Result};
-use vipsec_lab::binaries::{self, PROBE, VIPSEC, binaries};
+use vipsec_lab::binaries::binaries;
 use vipsec_lab::capture::{Capture, frames, oracle};
 use vipsec_lab::packages;
 use vipsec_lab::run::Lab;
@@ -50,9 +50,8 @@ pub(crate) fn run(options: &Options) -> Result<bool> {
 
 /// Compiles as the caller, becomes root, installs what is missing.
 pub(crate) fn prepare() -> Result<()> {
-    let built = if std::env::var_os(VIPSEC).is_some() { binaries()? } else { binaries::build()? };
-    let path = |path: PathBuf| path.to_string_lossy().into_owned();
-    root::demand(&[(VIPSEC, path(built.vipsec)), (PROBE, path(built.probe))])?;
+    let built = binaries()?;
+    root::demand(&built.environment())?;
     packages::install_missing()
 }
 

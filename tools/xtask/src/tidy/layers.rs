@@ -10,7 +10,7 @@ use anyhow::{Context, Result, bail};
 use toml::{Table, Value};
 
 /// Each crate with the crates of this project that it may depend on.
-const ALLOWED: [(&str, &[&str]); 15] = [
+const ALLOWED: [(&str, &[&str]); 16] = [
     ("vipsec-wire", &[]),
     ("vipsec-crypto", &[]),
     ("vipsec-esp", &["vipsec-wire", "vipsec-crypto"]),
@@ -25,6 +25,7 @@ const ALLOWED: [(&str, &[&str]); 15] = [
     ("vipsec", &[]),
     ("vipsec-sim", CORE),
     ("vipsec-lab", &[]),
+    ("vipsec-load", &["vipsec-wire", "vipsec-crypto", "vipsec-ike"]),
     ("xtask", &["vipsec-lab"]),
     ("vipsec-tests", &["vipsec-lab"]),
 ];
