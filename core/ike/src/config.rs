@@ -53,6 +53,14 @@ pub struct Connection {
     pub pools: Vec<Pool>,
     /// Name servers for peers that get an address.
     pub dns: Vec<IpAddr>,
+    /// Domains that the name servers are for, told to peers that ask (RFC 8598); empty: all.
+    pub dns_domains: Vec<String>,
+    /// What peers reach through us, as address and length of the prefix, told to those that get an
+    /// address (INTERNAL_IP4_SUBNET and INTERNAL_IP6_SUBNET). It limits nothing: selectors do.
+    pub subnets: Vec<(IpAddr, u8)>,
+    /// What we say to authenticated peers that ask for our software; we then ask them, too. `None`:
+    /// nothing (RFC 7296 section 2.20 allows it).
+    pub application_version: Option<String>,
     /// As initiator: ask for an address.
     pub request_addresses: Vec<AddressRequest>,
     /// When the peer's silence is looked into; `None`: never.
@@ -88,6 +96,9 @@ impl Connection {
             children: Vec::new(),
             pools: Vec::new(),
             dns: Vec::new(),
+            dns_domains: Vec::new(),
+            subnets: Vec::new(),
+            application_version: None,
             request_addresses: Vec::new(),
             dpd: Some(Dpd::default()),
             lifetime: IkeLifetime::default(),
@@ -204,6 +215,19 @@ pub struct Pool {
     pub first: IpAddr,
     /// Last address.
     pub last: IpAddr,
+    /// How long an address is kept for the identity that had it, after its last IKE SA has ended.
+    pub keep: Duration,
+    /// Addresses of the range that are set aside, each for one identity.
+    pub reserved: Vec<(Identity, IpAddr)>,
+}
+
+impl Pool {
+    /// A pool that keeps addresses for a day and sets none aside.
+    #[must_use]
+    pub fn new(name: &str, first: IpAddr, last: IpAddr) -> Pool {
+        let keep = Duration::from_secs(86_400);
+        Pool { name: name.to_owned(), first, last, keep, reserved: Vec::new() }
+    }
 }
 
 /// An address that we ask the responder for.

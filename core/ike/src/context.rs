@@ -121,6 +121,12 @@ impl<'a> Context<'a> {
         }
         self.end_undecided(&sa, &reason, tx);
         self.tables.forget(&sa);
+        for address in &sa.about.assigned {
+            let before = self.tables.leases.get(*address).cloned();
+            if let Some(lease) = self.tables.leases.note_end(*address, self.now) {
+                tx.lease(lease, before);
+            }
+        }
         let (id, connection) = (sa.id(), sa.about.connection.clone());
         tx.end(sa);
         tx.events.push(Event::Closed { id, connection, reason });

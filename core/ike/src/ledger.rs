@@ -9,7 +9,7 @@ use crate::snapshot;
 use std::collections::{BTreeMap, BTreeSet};
 use vipsec_esp::{ChildSa, Endpoints};
 use vipsec_wire::id::{EspSpi, IkeSaId};
-use vipsec_wire::record::v1::{Ended, IkeMutable};
+use vipsec_wire::record::v1::{Ended, IkeMutable, Lease};
 
 /// The changes of one step.
 #[derive(Default)]
@@ -91,6 +91,21 @@ impl Transaction {
         let constant = Box::new(snapshot::child_constant(&child.sa));
         self.undo.push(Change::ChildConstant(constant));
         self.effects.push(Output::Remove { after: None, spi_in });
+    }
+
+    /// An address gets a peer, in the place of what was known of it before.
+    pub(crate) fn lease(&mut self, lease: Lease, before: Option<Lease>) {
+        self.undo.push(match before {
+            Some(before) => Change::Lease(Box::new(before)),
+            None => Change::LeaseGone(lease.address),
+        });
+        self.changes.push(Change::Lease(Box::new(lease)));
+    }
+
+    /// An address is nobody's again.
+    pub(crate) fn end_lease(&mut self, lease: Lease) {
+        self.changes.push(Change::LeaseGone(lease.address));
+        self.undo.push(Change::Lease(Box::new(lease)));
     }
 
     /// The outbound half of a Child SA comes into use.

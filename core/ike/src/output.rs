@@ -1,11 +1,11 @@
 //! What an engine wants done: messages, writes to the store, work for the data path, events.
 
-use core::net::SocketAddr;
+use core::net::{IpAddr, SocketAddr};
 use core::time::Duration;
 use vipsec_esp::{ChildSa, Endpoints};
 use vipsec_wire::id::{EspSpi, IkeSaId};
 use vipsec_wire::ike::{Identity, NotifyType};
-use vipsec_wire::record::v1::{ChildConstant, IkeConstant, IkeMutable};
+use vipsec_wire::record::v1::{ChildConstant, IkeConstant, IkeMutable, Lease};
 use vipsec_wire::secret::SecretBytes;
 use vipsec_wire::time::Timestamp;
 
@@ -149,6 +149,10 @@ pub enum Change {
         /// The family that it belonged to.
         ike: IkeSaId,
     },
+    /// An address of a pool has got a peer, or waits for its peer to come back.
+    Lease(Box<Lease>),
+    /// An address is nobody's again.
+    LeaseGone(IpAddr),
 }
 
 /// When traffic of a family of SAs was last seen (RFC 7296 section 2.4).

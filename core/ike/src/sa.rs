@@ -15,7 +15,7 @@ use vipsec_wire::id::{Epoch, EspSpi, IkeSaId};
 use vipsec_wire::ike::{ExchangeType, Group, Header, Identity, IkeSpis, Payload};
 use vipsec_wire::record::v1::{
     ChildLink, ChildPhase, Continuation, Extensions, Followup, IkeAddresses, IkeAlgorithms,
-    IkeKeys, IkePhase, Mobility, Product,
+    IkeKeys, IkePhase, Mobility, Product, Told,
 };
 use vipsec_wire::time::Timestamp;
 
@@ -42,6 +42,7 @@ pub(crate) struct Description {
     pub(crate) assigned: Vec<IpAddr>,
     pub(crate) obtained: Vec<IpAddr>,
     pub(crate) extensions: Extensions,
+    pub(crate) told: Told,
 }
 
 /// What is the same for all messages that an engine seals at present.

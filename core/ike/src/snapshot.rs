@@ -47,6 +47,7 @@ pub(crate) fn constant(vip: Vip, about: &Description) -> IkeConstant {
         assigned: about.assigned.clone(),
         obtained: about.obtained.clone(),
         extensions: about.extensions.clone(),
+        told: about.told.clone(),
     }
 }
 
@@ -70,6 +71,7 @@ pub(crate) fn description(record: IkeConstant) -> Description {
         assigned: record.assigned,
         obtained: record.obtained,
         extensions: record.extensions,
+        told: record.told,
     }
 }
 

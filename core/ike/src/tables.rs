@@ -1,9 +1,10 @@
 //! All SAs of a VIP, and what is found through them: families, Child SAs by SPI, leases.
 
 use crate::child::Child;
+use crate::config::Config;
 use crate::fragmentation::Reassembly;
 use crate::half_open::HalfOpenTable;
-use crate::pool::Leases;
+use crate::lease::Leases;
 use crate::sa::IkeSa;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use vipsec_crypto::Random;
@@ -34,6 +35,11 @@ pub(crate) struct Tables {
 }
 
 impl Tables {
+    /// No SAs, and no leases of the configured pools.
+    pub(crate) fn new(config: &Config) -> Tables {
+        Tables { leases: Leases::new(config), ..Tables::default() }
+    }
+
     /// Adds an SA, or puts back one that was taken.
     pub(crate) fn insert(&mut self, sa: Box<IkeSa>) {
         let (id, family) = (sa.about.id, sa.about.family);
@@ -52,7 +58,8 @@ impl Tables {
         self.sas.remove(&id)
     }
 
-    /// An SA is gone, be it taken or not.
+    /// An SA is gone, be it taken or not. Its addresses are held no more if it was the last of its
+    /// family.
     pub(crate) fn forget(&mut self, sa: &IkeSa) {
         self.sas.remove(&sa.about.id);
         let key = identities(sa);

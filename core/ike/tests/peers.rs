@@ -19,7 +19,7 @@ fn ip(text: &str) -> IpAddr {
 /// The right side gives addresses, the left one asks for them.
 fn road_warrior(requests: &[AddressRequest]) -> (Config, Config) {
     let (mut left, mut right) = (config(Side::Left), config(Side::Right));
-    let pool = |first, last| Pool { name: "p".to_owned(), first: ip(first), last: ip(last) };
+    let pool = |first, last| Pool::new("p", ip(first), ip(last));
     let gateway = &mut right.connections[0];
     gateway.pools = vec![pool("10.77.0.10", "10.77.0.12"), pool("2001:db8::10", "2001:db8::12")];
     gateway.children.truncate(1);

@@ -165,7 +165,10 @@ pub(crate) fn subjects(changes: &[Change]) -> Vec<IkeSaId> {
         .filter_map(|change| match change {
             Change::IkeConstant(constant) => Some(constant.id),
             Change::IkeMutable { id, .. } | Change::IkeGone(id) => Some(*id),
-            Change::ChildConstant(_) | Change::ChildGone { .. } => None,
+            Change::ChildConstant(_)
+            | Change::ChildGone { .. }
+            | Change::Lease(_)
+            | Change::LeaseGone(_) => None,
         })
         .collect();
     ids.dedup();

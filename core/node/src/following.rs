@@ -190,6 +190,7 @@ impl Node {
             Opened::Ike(constant) => Change::IkeConstant(constant),
             Opened::IkeState(id, state) => Change::IkeMutable { id, state },
             Opened::Child(constant) => Change::ChildConstant(constant),
+            Opened::Lease(lease) => Change::Lease(lease),
             Opened::ChildState(spi_in, state) => {
                 return self.learn_block(vip, spi_in, state.block);
             }
@@ -217,7 +218,10 @@ impl Node {
             Change::IkeMutable { state, .. } => state.children.iter().map(|c| c.spi).collect(),
             Change::ChildConstant(record) => vec![record.inbound.spi],
             Change::ChildGone { spi_in, .. } => vec![*spi_in],
-            Change::IkeConstant(_) | Change::IkeGone(_) => Vec::new(),
+            Change::IkeConstant(_)
+            | Change::IkeGone(_)
+            | Change::Lease(_)
+            | Change::LeaseGone(_) => Vec::new(),
         };
         let Some(candidate) = self.candidate(vip) else { return };
         if let Err(error) = candidate.engine.apply(now, change) {
@@ -257,6 +261,7 @@ impl Node {
         let change = match place {
             Place::Ike(id) => Change::IkeGone(id),
             Place::Child(spi_in) => Change::ChildGone { spi_in, ike: IkeSaId(0) },
+            Place::Lease(address) => Change::LeaseGone(address),
             Place::IkeState(_) | Place::ChildState(_) | Place::Edges | Place::Epoch => return,
         };
         self.replay(now, vip, change);

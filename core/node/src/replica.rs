@@ -2,6 +2,7 @@
 //! to which revision, and their highest epochs.
 
 use crate::sealing::{self, RecordError};
+use core::net::IpAddr;
 use std::collections::BTreeMap;
 use vipsec_cluster::store::{Change, Entry, Key, Revision};
 use vipsec_cluster::{EpochRead, RecordMaxima};
@@ -18,6 +19,7 @@ pub(crate) enum Place {
     Child(EspSpi),
     ChildState(EspSpi),
     Edges,
+    Lease(IpAddr),
 }
 
 /// Reads a key below the prefix of a VIP.
@@ -33,6 +35,7 @@ pub(crate) fn place(vip: Vip, key: &Key) -> Option<Place> {
         ["ike", id] => ike(id).map(Place::Ike),
         ["ike", id, "state"] => ike(id).map(Place::IkeState),
         ["child", spi] => esp(spi).map(Place::Child),
+        ["lease", address] => address.parse().ok().map(Place::Lease),
         ["child", spi, "state"] => esp(spi).map(Place::ChildState),
         _ => None,
     }
@@ -46,6 +49,7 @@ pub(crate) enum Opened {
     Child(Box<v1::ChildConstant>),
     ChildState(EspSpi, v1::ChildMutable),
     Edges(v1::Edges),
+    Lease(Box<v1::Lease>),
 }
 
 /// One step of following the store.
@@ -226,6 +230,11 @@ fn open_at(
         Place::ChildState(spi) => {
             let (epoch, record) = sealing::open(store_key, entry)?;
             Ok((epoch, Opened::ChildState(spi, record)))
+        }
+        Place::Lease(address) => {
+            let (epoch, record) = sealing::open::<v1::Lease>(store_key, entry)?;
+            let here = record.address == address;
+            here.then_some((epoch, Opened::Lease(Box::new(record)))).ok_or(RecordError::Place)
         }
         Place::Edges | Place::Epoch => {
             let (epoch, record) = sealing::open(store_key, entry)?;

@@ -3,6 +3,7 @@
 use crate::algorithms;
 use crate::node::Node;
 use crate::vip::Candidate;
+use core::net::IpAddr;
 use serde::Serialize;
 use vipsec_ike::IkeSaView;
 use vipsec_wire::id::Vip;
@@ -37,6 +38,16 @@ pub struct IkeView {
     pub protected: bool,
     /// Addresses of our pools that the peer has.
     pub assigned: Vec<String>,
+    /// Addresses that we have from the peer.
+    pub obtained: Vec<String>,
+    /// Name servers that the peer has told us.
+    pub name_servers: Vec<String>,
+    /// Domains that they are for; none: all.
+    pub domains: Vec<String>,
+    /// What the peer says is reached through it.
+    pub subnets: Vec<String>,
+    /// The peer's software, in its own words.
+    pub peer_version: Option<String>,
     /// Its Child SAs.
     pub children: Vec<ChildView>,
 }
@@ -102,9 +113,18 @@ fn ike_view(vip: Vip, candidate: &Candidate, sa: &IkeSaView, now: Timestamp) -> 
         role: if sa.initiator { "initiator" } else { "responder" },
         age_s: now.since(sa.created).as_secs(),
         protected: sa.protected && !unprotected,
-        assigned: sa.assigned.iter().map(ToString::to_string).collect(),
+        assigned: texts(&sa.assigned),
+        obtained: texts(&sa.obtained),
+        name_servers: texts(&sa.told.name_servers),
+        domains: sa.told.domains.clone(),
+        subnets: sa.told.subnets.iter().map(|(net, length)| format!("{net}/{length}")).collect(),
+        peer_version: sa.told.version.clone(),
         children: children.collect(),
     }
+}
+
+fn texts(addresses: &[IpAddr]) -> Vec<String> {
+    addresses.iter().map(ToString::to_string).collect()
 }
 
 fn child_view(candidate: &Candidate, child: &vipsec_ike::ChildView, now: Timestamp) -> ChildView {

@@ -58,6 +58,8 @@ impl Node {
             Change::ChildGone { spi_in, .. } => {
                 delete([Key::child(vip, *spi_in), Key::child_state(vip, *spi_in)])
             }
+            Change::Lease(lease) => self.put(Key::lease(vip, lease.address), epoch, &**lease),
+            Change::LeaseGone(address) => delete([Key::lease(vip, *address)]),
         }
     }
 

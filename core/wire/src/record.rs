@@ -9,6 +9,7 @@
 mod child;
 mod extensions;
 mod ike;
+mod lease;
 mod ownership;
 mod sealed;
 
@@ -24,6 +25,7 @@ pub mod v1 {
     pub use super::child::*;
     pub use super::extensions::*;
     pub use super::ike::*;
+    pub use super::lease::*;
     pub use super::ownership::*;
 }
 
@@ -61,6 +63,7 @@ records! {
     6 1 v1::Edges;
     7 1 v1::Floors;
     8 1 v1::Mirrored;
+    9 1 v1::Lease;
 }
 
 /// The bytes of a record, to be sealed. They are wiped when dropped.

@@ -2,6 +2,7 @@
 //! without a panic, and what is accepted can be written again.
 
 use proptest::collection::vec;
+use proptest::option;
 use proptest::prelude::*;
 use vipsec_wire::id::EspSpi;
 use vipsec_wire::ike::{
@@ -112,7 +113,8 @@ fn attribute() -> impl Strategy<Value = Attribute> {
         any::<Option<([u8; 4], [u8; 4])>>()
             .prop_map(|p| Attribute::InternalIp4Subnet(p.map(|(a, m)| (a.into(), m.into())))),
         vec(any::<u8>(), 0..20).prop_map(Attribute::ApplicationVersion),
-        (16..0x8000u16, vec(any::<u8>(), 0..20)).prop_map(|(k, v)| Attribute::Other(k, v)),
+        option::of("[a-z0-9]{1,9}(\\.[a-z]{2,9}){0,3}").prop_map(Attribute::InternalDnsDomain),
+        (26..0x8000u16, vec(any::<u8>(), 0..20)).prop_map(|(k, v)| Attribute::Other(k, v)),
     ]
 }
 

@@ -2,6 +2,7 @@
 
 use super::Key;
 use core::fmt;
+use core::net::IpAddr;
 use vipsec_wire::id::{EspSpi, IkeSaId, Vip};
 
 impl Key {
@@ -55,6 +56,12 @@ impl Key {
     #[must_use]
     pub fn child_state(vip: Vip, spi_in: EspSpi) -> Key {
         Key(format!("vip/{vip}/child/{spi_in}/state"))
+    }
+
+    /// Whose an address of the pools is.
+    #[must_use]
+    pub fn lease(vip: Vip, address: IpAddr) -> Key {
+        Key(format!("vip/{vip}/lease/{address}"))
     }
 
     /// The packed edges of all replay windows of a VIP.

@@ -28,6 +28,7 @@ impl Engine {
         }
         self.expire_half_open(now);
         self.tables.reassembly.expire(now);
+        self.expire_leases(now);
         for _ in 0..ALARMS {
             match self.timers.pop(now) {
                 Some(Alarm::Sa(id)) => self.look_at(now, id, rng),

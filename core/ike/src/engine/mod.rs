@@ -2,6 +2,7 @@
 //! them. What an exchange means is not here but in `exchange`.
 
 mod drive;
+mod leases;
 mod receive;
 mod replica;
 mod start;
@@ -66,9 +67,10 @@ impl Engine {
     #[must_use]
     pub fn new(config: Config) -> Engine {
         let starts = Starts::new(&config);
+        let tables = Tables::new(&config);
         Engine {
             config,
-            tables: Tables::default(),
+            tables,
             outbox: Outbox::default(),
             ledger: Ledger::default(),
             timers: Timers::default(),
@@ -118,7 +120,8 @@ impl Engine {
         self.ownership?;
         let expiry = self.tables.half_open.oldest_created();
         let expiry = expiry.map(|created| created + self.config.limits.half_open_timeout);
-        expiry.into_iter().chain(self.timers.next()).min()
+        let leases = self.lease_timeout();
+        expiry.into_iter().chain(self.timers.next()).chain(leases).min()
     }
 
     /// A datagram has arrived, without a non-ESP marker.

@@ -38,6 +38,7 @@ impl Engine {
         self.last_epoch = epoch;
         self.ownership = Some(Ownership { epoch, since: now });
         self.arm_starts(now, rng);
+        self.end_orphans(now);
     }
 
     /// This node owns the VIP no more. What was not confirmed is taken back, what was to be sent is
@@ -92,6 +93,14 @@ impl Engine {
             Change::ChildConstant(record) => self.restore_child(*record),
             Change::ChildGone { spi_in, .. } => {
                 self.tables.remove_child(spi_in);
+                Ok(())
+            }
+            Change::Lease(lease) => {
+                self.tables.leases.put(*lease);
+                Ok(())
+            }
+            Change::LeaseGone(address) => {
+                self.tables.leases.remove(address);
                 Ok(())
             }
         }

@@ -8,7 +8,9 @@ use core::net::IpAddr;
 use vipsec_esp::{ChildSa, Endpoints};
 use vipsec_wire::id::{Epoch, EspSpi, IkeSaId};
 use vipsec_wire::ike::{Identity, IkeSpis};
-use vipsec_wire::record::v1::{ChildPhase, Extensions, IkeAddresses, IkeAlgorithms, IkePhase};
+use vipsec_wire::record::v1::{
+    ChildPhase, Extensions, IkeAddresses, IkeAlgorithms, IkePhase, Told,
+};
 use vipsec_wire::time::Timestamp;
 
 /// An IKE SA as it stands.
@@ -50,6 +52,8 @@ pub struct IkeSaView {
     pub obtained: Vec<IpAddr>,
     /// What was agreed on beyond RFC 7296.
     pub extensions: Extensions,
+    /// What else the peer has told us.
+    pub told: Told,
     /// It is in the store.
     pub protected: bool,
     /// A request of ours has no answer yet.
@@ -143,6 +147,7 @@ impl Engine {
             assigned: about.assigned.clone(),
             obtained: about.obtained.clone(),
             extensions: about.extensions.clone(),
+            told: about.told.clone(),
             protected: sa.live.unprotected.is_none(),
             request_outstanding: sa.outstanding.is_some(),
             last_heard: sa.live.last_heard,

@@ -36,7 +36,7 @@ use vipsec_wire::ike::{
     Side,
 };
 use vipsec_wire::record::v1::{
-    ChildLink, ChildPhase, Extensions, HalfOpenResponder, IkeAddresses, IkeKeys, MobikeRole,
+    ChildLink, ChildPhase, Extensions, HalfOpenResponder, IkeAddresses, IkeKeys, MobikeRole, Told,
 };
 use vipsec_wire::time::Timestamp;
 
@@ -257,7 +257,7 @@ fn establish(
     mobike::note_addresses(&mut sa, contents);
     tx.create(&sa);
     let mut payloads = prove(&half.state, keys, &peer);
-    payloads.extend(granted.reply.map(Payload::Configuration));
+    payloads.extend(granted.reply.clone().map(Payload::Configuration));
     payloads.extend(mobike::offer(peer.connection, Some(contents)));
     payloads.extend(match refused {
         Some(error) => vec![notify(error)],
@@ -266,6 +266,11 @@ fn establish(
     let header = header(&half.state, ExchangeType::IkeAuth);
     let response = sa.seal(&header, &payloads, cx.sealing(), cx.rng).map_err(|_| internal())?;
     sa.window.answered(header.message_id, response.clone());
+    for lease in granted.leases {
+        let before = cx.tables.leases.get(lease.address).cloned();
+        tx.lease(lease.clone(), before);
+        cx.tables.leases.put(lease);
+    }
     let constant = snapshot::constant(cx.config.vip, &sa.about);
     tx.changes.push(Change::IkeConstant(Box::new(constant)));
     tx.events.insert(0, established_event(&sa));
@@ -338,9 +343,10 @@ fn describe(
         authenticated: cx.now,
         rekey_at,
         expires_at,
-        assigned: granted.addresses.clone(),
+        assigned: granted.addresses(),
         obtained: Vec::new(),
         extensions: Extensions { fragmentation: half.fragmentation, ..Extensions::default() },
+        told: Told::default(),
     }
 }
 

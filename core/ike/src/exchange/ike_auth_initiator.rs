@@ -321,6 +321,7 @@ fn describe(
             fragmentation: auth.fragmentation,
             ..Extensions::default()
         },
+        told: configuration::told(contents.configuration.as_ref()),
     }
 }
 

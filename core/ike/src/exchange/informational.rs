@@ -3,7 +3,7 @@
 
 use crate::context::Context;
 use crate::exchange::contents::Contents;
-use crate::exchange::{Fate, Reply, Request, mobike, rekey_child, rekey_ike};
+use crate::exchange::{Fate, Reply, Request, configuration, mobike, rekey_child, rekey_ike};
 use crate::ledger::Transaction;
 use crate::output::CloseReason;
 use crate::sa::{Datagram, IkeSa};
@@ -55,6 +55,9 @@ pub(crate) fn respond(
         }
     }
     let mut payloads = mobike::respond(cx, sa, datagram, contents, tx);
+    let connection = cx.connection(&sa.about.connection);
+    let told = configuration::answer(connection, contents.configuration.as_ref());
+    payloads.extend(told.map(Payload::Configuration));
     if !answered.is_empty() {
         payloads.push(Payload::Delete(Delete::Esp(answered)));
     }

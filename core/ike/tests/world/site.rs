@@ -1,6 +1,7 @@
 //! One side: an engine, its store with group commit, its data path as far as SAs are concerned.
 
 use super::{Packet, Seeded, Side};
+use core::net::IpAddr;
 use std::collections::{BTreeMap, VecDeque};
 use vipsec_esp::ChildSa;
 use vipsec_ike::{Change, Config, Engine, Event, Output, Stored, Ticket};
@@ -30,6 +31,7 @@ pub(crate) struct Store {
     pub(crate) constants: BTreeMap<IkeSaId, Vec<u8>>,
     pub states: BTreeMap<IkeSaId, Vec<u8>>,
     pub children: BTreeMap<EspSpi, Vec<u8>>,
+    pub leases: BTreeMap<IpAddr, Vec<u8>>,
     pub writes: usize,
 }
 
@@ -56,6 +58,12 @@ impl Store {
                 Change::ChildGone { spi_in, .. } => {
                     self.children.remove(spi_in);
                 }
+                Change::Lease(lease) => {
+                    self.leases.insert(lease.address, record::encode(&**lease).expose().to_vec());
+                }
+                Change::LeaseGone(address) => {
+                    self.leases.remove(address);
+                }
             }
         }
     }
@@ -74,7 +82,11 @@ impl Store {
             let state: v1::IkeMutable = record::decode(bytes).expect("a record");
             Change::IkeMutable { id: *id, state: Box::new(state) }
         });
-        children.chain(constants).chain(states).collect()
+        let leases = self.leases.values().map(|bytes| {
+            let lease: v1::Lease = record::decode(bytes).expect("a record");
+            Change::Lease(Box::new(lease))
+        });
+        children.chain(constants).chain(states).chain(leases).collect()
     }
 }
 
@@ -276,6 +288,14 @@ impl Site {
         let stored: Vec<_> = self.store.children.keys().copied().collect();
         let live: Vec<_> = self.installed.keys().copied().collect();
         assert_eq!(stored, live, "Child SAs in the store of {:?}", self.side);
+        let stored: Vec<v1::Lease> = self
+            .store
+            .leases
+            .values()
+            .map(|bytes| record::decode(bytes).expect("a record"))
+            .collect();
+        let live: Vec<_> = self.engine.leases().map(|view| view.lease).collect();
+        assert_eq!(stored, live, "leases in the store of {:?}", self.side);
     }
 
     pub(crate) fn has_event(&self, wanted: impl Fn(&Event) -> bool) -> bool {

@@ -1,4 +1,4 @@
-//! The Configuration payload (RFC 7296 section 3.15).
+//! The Configuration payload (RFC 7296 section 3.15), with the attribute for split DNS of RFC 8598.
 
 use super::length16;
 use crate::ParseError;
@@ -39,6 +39,8 @@ pub enum Attribute {
     InternalIp6Subnet(Option<(Ipv6Addr, u8)>),
     /// APPLICATION_VERSION, 7
     ApplicationVersion(Vec<u8>),
+    /// INTERNAL_DNS_DOMAIN, 25 (RFC 8598 section 3.1): a name in presentation format, A-labels
+    InternalDnsDomain(Option<String>),
     /// Any other, or one of a length that it cannot have, as it is.
     Other(u16, Vec<u8>),
 }
@@ -54,6 +56,9 @@ pub struct Configuration {
 
 /// Most attributes that a payload may have.
 pub const MAX_ATTRIBUTES: usize = 128;
+
+/// Longest domain name in octets (RFC 1035 section 2.3.4), with a dot at its end.
+pub const DOMAIN_OCTETS_MAX: usize = 254;
 
 const WHAT: &str = "Configuration payload";
 
@@ -110,6 +115,21 @@ fn ipv4_subnet(bytes: &[u8]) -> Option<Option<(Ipv4Addr, Ipv4Addr)>> {
     )
 }
 
+/// A domain name as RFC 8598 section 3.1 wants it, be it empty; `None` for anything else.
+fn domain(bytes: &[u8]) -> Option<Option<String>> {
+    let text = core::str::from_utf8(bytes).ok()?;
+    (text.is_empty() || is_domain(text)).then(|| Some(text.to_owned()).filter(|t| !t.is_empty()))
+}
+
+/// Whether a text is a domain name in presentation format: labels of 1 to 63 letters, digits,
+/// hyphens and underscores, at most [`DOMAIN_OCTETS_MAX`] octets in all.
+#[must_use]
+pub fn is_domain(text: &str) -> bool {
+    let allowed = |c: u8| c.is_ascii_alphanumeric() || c == b'-' || c == b'_';
+    let label = |label: &str| (1..=63).contains(&label.len()) && label.bytes().all(allowed);
+    text.len() <= DOMAIN_OCTETS_MAX && text.strip_suffix('.').unwrap_or(text).split('.').all(label)
+}
+
 impl Attribute {
     /// What makes no sense is ignored like an attribute that is not known (RFC 7296 section 3.15.1).
     fn parse(kind: u16, bytes: &[u8]) -> Attribute {
@@ -127,6 +147,7 @@ impl Attribute {
             10 => Attribute::InternalIp6Dns(value::<16>(bytes)?.map(Ipv6Addr::from)),
             13 => Attribute::InternalIp4Subnet(ipv4_subnet(bytes)?),
             15 => Attribute::InternalIp6Subnet(ipv6_prefix(bytes)?),
+            25 => Attribute::InternalDnsDomain(domain(bytes)?),
             _ => return None,
         })
     }
@@ -157,6 +178,9 @@ impl Attribute {
                 (13, subnet.map_or_else(Vec::new, octets))
             }
             Attribute::InternalIp6Subnet(prefix) => (15, v6(prefix)),
+            Attribute::InternalDnsDomain(name) => {
+                (25, name.as_ref().map_or_else(Vec::new, |name| name.as_bytes().to_vec()))
+            }
             Attribute::Other(kind, value) => (*kind, value.clone()),
         }
     }
@@ -223,6 +247,26 @@ mod tests {
         }
         // What does not fit into the payload is wrong with the payload.
         assert!(Configuration::parse_body(&[1, 0, 0, 0, 0, 1, 0, 4, 1]).is_err());
+    }
+
+    #[test]
+    fn what_is_no_domain_name_is_none_that_we_know() {
+        let body = |name: &[u8]| {
+            let length = u8::try_from(name.len()).unwrap();
+            [&[2, 0, 0, 0, 0, 25, 0, length][..], name].concat()
+        };
+        let only = |name: &[u8]| read(&body(name)).attributes.remove(0);
+        let known = |name: &str| Attribute::InternalDnsDomain(Some(name.to_owned()));
+        assert_eq!(only(b"corp.example.com"), known("corp.example.com"));
+        assert_eq!(only(b"example.com."), known("example.com."));
+        assert_eq!(only(b""), Attribute::InternalDnsDomain(None));
+        let long = [b'a'; 64];
+        for bad in [&b"a..b"[..], b".", b"a\0", b"a b", b"\xff\xfe", b"x;y", &long] {
+            assert_eq!(only(bad), Attribute::Other(25, bad.to_vec()));
+        }
+        let mut written = Vec::new();
+        read(&body(b"a.example")).emit_body(&mut written);
+        assert_eq!(written, body(b"a.example"));
     }
 
     #[test]

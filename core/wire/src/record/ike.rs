@@ -90,6 +90,21 @@ pub struct IkeConstant {
     pub obtained: Vec<IpAddr>,
     /// What was agreed on beyond RFC 7296.
     pub extensions: Extensions,
+    /// What else the peer has told us to use.
+    pub told: Told,
+}
+
+/// What a responder tells an initiator besides its addresses (RFC 7296 section 3.15, RFC 8598).
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Told {
+    /// Name servers inside.
+    pub name_servers: Vec<IpAddr>,
+    /// Domains that they are for; none: all.
+    pub domains: Vec<String>,
+    /// What is reached through the peer, as address and length of the prefix.
+    pub subnets: Vec<(IpAddr, u8)>,
+    /// The peer's software, in its own words.
+    pub version: Option<String>,
 }
 
 /// Where the messages of an IKE SA come from and go to, and what NAT detection found (RFC 7296

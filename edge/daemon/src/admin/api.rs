@@ -28,6 +28,7 @@ pub(super) fn router(requests: mpsc::Sender<Request>, events: Arc<EventLog>) -> 
         .route("/v1/status", get(|State(api): State<Shared>| api.ask(Command::Status)))
         .route("/v1/sas", get(|State(api): State<Shared>| api.ask(Command::Sas)))
         .route("/v1/connections", get(|State(api): State<Shared>| api.ask(Command::Connections)))
+        .route("/v1/leases", get(|State(api): State<Shared>| api.ask(Command::Leases)))
         .route("/v1/events", get(follow))
         .route("/metrics", get(metrics))
         .route("/v1/transfer", post(transfer))

@@ -27,6 +27,8 @@ pub enum Command {
     Sas,
     /// Connections of services.
     Connections,
+    /// Addresses of pools and whose they are.
+    Leases,
     /// All counters, in Prometheus' text form.
     Metrics,
     /// Move a VIP.

@@ -29,6 +29,7 @@ async fn ask(command: Command, out: &mut dyn Write) -> Result<(), CliError> {
         Command::Connections(daemon) => {
             show(&daemon, "/v1/connections", tables::connections, out).await
         }
+        Command::Leases(daemon) => show(&daemon, "/v1/leases", tables::leases, out).await,
         Command::Events { past, daemon } => events(&daemon, past, out).await,
         Command::Transfer { vip, to, no_wait: true, daemon } => {
             tell(&daemon, "/v1/transfer", json!({ "vip": vip, "to": to }), out).await

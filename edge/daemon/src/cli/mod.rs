@@ -43,6 +43,8 @@ enum Command {
     Sas(Daemon),
     /// Show connections of services and where they are
     Connections(Daemon),
+    /// Show addresses of pools and whose they are
+    Leases(Daemon),
     /// Follow what happens
     Events {
         /// Begin with so many events of the past

@@ -116,9 +116,11 @@ pub(super) fn sas(answer: &Value) -> String {
             age(ike),
             text(ike, "vip"),
         );
-        let assigned = words(ike, "assigned");
-        if assigned != "-" {
-            let _ = writeln!(out, "  assigned {assigned}");
+        for (key, name) in TOLD {
+            let words = if *key == "peer_version" { text(ike, key) } else { words(ike, key) };
+            if words != "-" {
+                let _ = writeln!(out, "  {name} {words}");
+            }
         }
         let children = children(ike);
         for line in children.to_string().lines() {
@@ -127,6 +129,31 @@ pub(super) fn sas(answer: &Value) -> String {
         out.push('\n');
     }
     if out.is_empty() { "no SAs\n".to_owned() } else { out }
+}
+
+/// What the two sides of an IKE SA have told each other beside, and how it is called.
+const TOLD: &[(&str, &str)] = &[
+    ("assigned", "assigned"),
+    ("obtained", "obtained"),
+    ("name_servers", "name servers"),
+    ("domains", "for domains"),
+    ("subnets", "subnets"),
+    ("peer_version", "peer is"),
+];
+
+/// The whole of `leases`.
+pub(super) fn leases(answer: &Value) -> String {
+    let mut table = table(&["ADDRESS", "POOL", "IDENTITY", "STATE", "IKE SA", "VIP"]);
+    for lease in answer.as_array().into_iter().flatten() {
+        let state = match lease.get("expires_s").and_then(Value::as_u64) {
+            Some(seconds) => format!("{} for {}", text(lease, "state"), span(seconds)),
+            None => text(lease, "state"),
+        };
+        let (pool, identity) = (text(lease, "pool"), text(lease, "identity"));
+        let (ike, vip) = (words(lease, "ike"), text(lease, "vip"));
+        table.add_row([text(lease, "address"), pool, identity, state, ike, vip]);
+    }
+    if table.row_count() == 0 { "no leases\n".to_owned() } else { format!("{table}\n") }
 }
 
 fn children(ike: &Value) -> Table {
@@ -218,7 +245,10 @@ fn words(value: &Value, key: &str) -> String {
 
 /// `age_s` as people say it.
 fn age(value: &Value) -> String {
-    let seconds = value.get("age_s").and_then(Value::as_u64).unwrap_or_default();
+    span(value.get("age_s").and_then(Value::as_u64).unwrap_or_default())
+}
+
+fn span(seconds: u64) -> String {
     match seconds {
         0..120 => format!("{seconds} s"),
         120..7_200 => format!("{} min", seconds / 60),
@@ -280,6 +310,20 @@ mod tests {
         assert!(text.contains("tunnel in UDP") && text.contains("5 B, 1 p"), "{text}");
         assert!(!text.contains('\u{1b}'));
         assert_eq!(sas(&json!([])), "no SAs\n");
+    }
+
+    #[test]
+    fn leases_say_whose_and_how_long() {
+        let answer = json!([
+            { "vip": "192.0.2.10", "pool": "p", "address": "10.77.0.10", "identity": "a\u{1b}",
+              "state": "held", "ike": ["00000000000000aa"], "expires_s": null },
+            { "vip": "192.0.2.10", "pool": "p", "address": "10.77.0.11", "identity": "b",
+              "state": "kept", "ike": [], "expires_s": 7300 },
+        ]);
+        let text = leases(&answer);
+        assert!(text.contains("held") && text.contains("kept for 2 h"), "{text}");
+        assert!(!text.contains('\u{1b}'));
+        assert_eq!(leases(&json!([])), "no leases\n");
     }
 
     #[test]

@@ -4,6 +4,7 @@ use super::address::{AddressRange, Prefix, selector};
 use super::file::{self, OneOrMany};
 use super::mistake::Mistakes;
 use super::node::choice;
+use super::pool::Pool;
 use super::proposal;
 use std::collections::BTreeSet;
 use std::net::IpAddr;
@@ -38,6 +39,12 @@ pub struct Connection {
     pub pools: Vec<String>,
     /// Name servers that it is told.
     pub dns: Vec<IpAddr>,
+    /// Domains that these are for; empty means all.
+    pub dns_domains: Vec<String>,
+    /// What it is told to be reached through us.
+    pub subnets: Vec<Prefix>,
+    /// Whether it is told our software, when it asks, and asked for its own.
+    pub announce_version: bool,
     /// Whether we begin, as soon as we own the VIP.
     pub initiate: bool,
     /// Whether we ask for an address when we begin.
@@ -79,15 +86,6 @@ pub struct Child {
     pub rekey_packets: Option<u64>,
     /// Packets, 32 to 8192.
     pub replay_window: u32,
-}
-
-/// A pool of addresses for peers.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Pool {
-    /// Its name, unique within the VIP.
-    pub name: String,
-    /// What it gives away.
-    pub range: AddressRange,
 }
 
 /// Checks the connections of a VIP, whose `protected` says what a remote side without bounds means;
@@ -132,6 +130,11 @@ fn connection(
     let remote_id = head.remote_id.as_ref().map(|text| mistakes.parse(text, identity));
     let proposals = mistakes.parse_each(&head.proposals, proposal::ike);
     let dns = mistakes.parse_each(&head.dns, ip_address);
+    let dns_domains = mistakes.parse_each(&head.dns_domains, domain);
+    if let (Some(first), true) = (head.dns_domains.first(), head.dns.is_empty()) {
+        mistakes
+            .at(first.span(), "`dns_domains` needs servers; allowed is with `dns = [\"ADDRESS\"]`");
+    }
     let pools = pool_names(head, pools, mistakes);
     let has_dynamic_peer = !pools.is_empty() || head.request_address;
     let children = children(raw, has_dynamic_peer, protected, mistakes);
@@ -145,6 +148,9 @@ fn connection(
         proposals: if head.proposals.is_empty() { IkeProposal::usual() } else { proposals },
         pools,
         dns,
+        dns_domains,
+        subnets: mistakes.parse_each(&head.subnets, |text| text.parse()),
+        announce_version: head.announce_version,
         initiate: head.initiate,
         request_address: head.request_address,
         force_encapsulation: head.force_encapsulation,
@@ -228,7 +234,7 @@ fn pool_names(
             continue;
         }
         match name.parse::<AddressRange>() {
-            Ok(range) => pools.push(Pool { name: name.clone(), range }),
+            Ok(range) => pools.push(Pool::of(name, range)),
             Err(_) => mistakes.at(
                 text.span(),
                 format!("pool {name:?} does not exist; allowed is {}", allowed_pools(pools)),
@@ -374,10 +380,17 @@ pub(super) fn unique(
     }
 }
 
-fn identity(text: &str) -> Result<Identity, String> {
+pub(super) fn identity(text: &str) -> Result<Identity, String> {
     text.parse::<Identity>().map_err(|_| format!(
         "{text:?} is no identity; allowed is an address, a name as \"gw.example.org\", \"user@example.org\", or \"keyid:…\""
     ))
+}
+
+fn domain(text: &str) -> Result<String, String> {
+    let allowed = vipsec_wire::ike::configuration::is_domain(text);
+    allowed.then(|| text.to_owned()).ok_or_else(|| {
+        format!("{text:?} is no domain; allowed is a name as \"corp.example.com\", with xn-- for other letters")
+    })
 }
 
 pub(super) fn ip_address(text: &str) -> Result<IpAddr, String> {

@@ -13,6 +13,9 @@ use vipsec_dataplane as dataplane;
 use vipsec_ike::{AddressRequest, Authentication, ChildLifetime, Dpd, IkeLifetime, Selector};
 use vipsec_wire::id::Vip as VipName;
 
+/// What peers are told of our software, if anything.
+const VERSION: &str = concat!("vipsec ", env!("CARGO_PKG_VERSION"));
+
 /// What a start knows besides its configuration.
 #[derive(Debug, Clone)]
 pub struct Start {
@@ -107,6 +110,8 @@ fn connection(from: &Connection, vip: &Vip) -> vipsec_ike::Connection {
         name: pool.name.clone(),
         first: pool.range.first(),
         last: pool.range.last(),
+        keep: pool.lease,
+        reserved: pool.reserved.clone(),
     });
     let remote = match from.remote.as_slice() {
         [] => vipsec_ike::RemoteAddresses::Any,
@@ -121,6 +126,9 @@ fn connection(from: &Connection, vip: &Vip) -> vipsec_ike::Connection {
         children: from.children.iter().map(child).collect(),
         pools: pools.collect(),
         dns: from.dns.clone(),
+        dns_domains: from.dns_domains.clone(),
+        subnets: from.subnets.iter().map(|p| (p.address(), p.length())).collect(),
+        application_version: from.announce_version.then(|| VERSION.to_owned()),
         force_encapsulation: from.force_encapsulation,
         mobike: from.mobike,
         return_routability: from.return_routability,

@@ -142,6 +142,17 @@ pub(super) struct Limits {
 pub(super) struct Pool {
     pub(super) name: Text,
     pub(super) range: Text,
+    pub(super) lease_s: Option<Number>,
+    #[serde(default)]
+    pub(super) reserved: Vec<Reserved>,
+}
+
+/// `{ id = …, address = … }`
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Reserved {
+    pub(super) id: Text,
+    pub(super) address: Text,
 }
 
 /// `[[vip.connection]]` with its children.
@@ -167,6 +178,12 @@ pub(super) struct ConnectionHead {
     pub(super) pool: Option<Spanned<OneOrMany>>,
     #[serde(default)]
     pub(super) dns: Vec<Text>,
+    #[serde(default)]
+    pub(super) dns_domains: Vec<Text>,
+    #[serde(default)]
+    pub(super) subnets: Vec<Text>,
+    #[serde(default)]
+    pub(super) announce_version: bool,
     #[serde(default)]
     pub(super) initiate: bool,
     #[serde(default)]

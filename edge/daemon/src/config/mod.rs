@@ -11,6 +11,7 @@ mod file;
 mod limits;
 pub mod mistake;
 pub mod node;
+pub mod pool;
 pub mod proposal;
 pub mod service;
 pub mod vip;

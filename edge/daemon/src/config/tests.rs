@@ -76,6 +76,43 @@ fn a_single_gateway_needs_no_more_than_twenty_lines() {
 }
 
 #[test]
+fn a_pool_reserves_addresses_of_its_own_once() {
+    let config = parse(EXAMPLE).expect("no mistakes");
+    let pool = &config.vips[0].pools[0];
+    assert_eq!(pool.lease, Duration::from_secs(86_400));
+    let client = Identity::Email("client@example.org".into());
+    assert_eq!(pool.reserved, vec![(client, "10.77.0.20".parse().expect("an address"))]);
+    let found = after("10.77.0.20", "10.78.0.20");
+    assert!(found[0].text.contains("allowed is 10.77.0.10 to 10.77.0.250"), "{found:?}");
+    let twice = "reserved = [ { id = \"x\", address = \"10.77.0.20\" }, {";
+    let found = after("reserved = [ {", twice);
+    assert!(found[0].text.contains("is given twice"), "{found:?}");
+    let found = after("lease_s = 86400", "lease_s = 0");
+    assert!(found[0].text.contains("allowed is 1 to"), "{found:?}");
+}
+
+#[test]
+fn pools_of_two_vips_are_ranges_apart() {
+    let second = "[[vip]]\naddress = \"192.0.2.11\"\ninterface = \"out0\"\n\
+                  candidates = [ { node = \"a\", rank = 1 } ]\n[[vip.pool]]\nname = \"clients\"\n\
+                  range = \"10.77.0.0/24\"\n[[vip.connection]]\nname = \"road\"\npsk = \"secret\"\n\
+                  pool = \"clients\"\n[[vip.connection.child]]\nlocal = [\"10.3.0.0/24\"]\n";
+    let found = mistakes(&format!("{EXAMPLE}{second}"));
+    assert!(found[0].text.contains("of VIP 192.0.2.10"), "{found:?}");
+    assert!(parse(&format!("{EXAMPLE}{}", second.replace("10.77.0.0", "10.78.0.0"))).is_ok());
+}
+
+#[test]
+fn domains_are_names_and_go_with_servers() {
+    let found = after("corp.example.org", "corp..example");
+    assert!(found[0].text.contains("is no domain"), "{found:?}");
+    let found = after("dns = [\"10.3.0.53\"]\n", "");
+    assert!(found[0].text.contains("needs servers"), "{found:?}");
+    let found = after("subnets = [\"10.3.0.0/24\"]", "subnets = [\"10.3.0.1/24\"]");
+    assert!(found[0].text.contains("host bits"), "{found:?}");
+}
+
+#[test]
 fn a_mistake_is_placed_and_says_what_is_allowed() {
     let found = after("kind = \"sqlite\"", "kind = \"etcd\"");
     let line = EXAMPLE.lines().position(|line| line.starts_with("kind")).expect("there") + 1;

@@ -1,10 +1,11 @@
 //! `[[vip]]`: one virtual address, its candidates, its peers and its services.
 
 use super::address::Prefix;
-use super::connection::{self, Connection, Pool, ReadPsk, ip_address, unique};
+use super::connection::{self, Connection, ReadPsk, ip_address};
 use super::file;
 use super::mistake::Mistakes;
 use super::node::{Member, Node, choice, names};
+use super::pool::{self, Pool};
 use super::service::{self, Service};
 use std::collections::BTreeSet;
 use std::net::IpAddr;
@@ -93,12 +94,13 @@ pub(super) fn vips(
 ) -> Vec<Vip> {
     let mut seen = BTreeSet::new();
     let mut vips = Vec::new();
+    let mut known = Vec::new();
     if let Some(surplus) = raw.get(VIPS_MAX) {
         let text = format!("{} VIPs; allowed are {VIPS_MAX} on one node", raw.len());
         mistakes.at(surplus.span.clone(), text);
     }
     for section in raw {
-        let Some(vip) = vip(section, around, mistakes) else {
+        let Some(vip) = vip(section, around, &mut known, mistakes) else {
             continue;
         };
         if !seen.insert(vip.address) {
@@ -111,7 +113,12 @@ pub(super) fn vips(
     vips
 }
 
-fn vip(raw: &file::Vip, around: &Surroundings<'_>, mistakes: &mut Mistakes) -> Option<Vip> {
+fn vip(
+    raw: &file::Vip,
+    around: &Surroundings<'_>,
+    known: &mut Vec<(String, Pool)>,
+    mistakes: &mut Mistakes,
+) -> Option<Vip> {
     let head = &raw.head;
     let address = mistakes.parse(&head.address, unicast);
     let candidates = candidates(raw, around, mistakes);
@@ -125,11 +132,11 @@ fn vip(raw: &file::Vip, around: &Surroundings<'_>, mistakes: &mut Mistakes) -> O
     let (takeback, replay) = policies(head, mistakes);
     let fragment_size = fragment_size(head.fragment_size.as_ref(), mistakes);
     let inner = head.inner.as_ref().and_then(|inner| inner_vip(inner, mistakes));
-    let mut pools = pools(&raw.pools, mistakes);
+    let mut pools = pool::pools(&raw.pools, mistakes);
     let explicit = mistakes.parse_each(&head.protected, |text| text.parse());
     let connections =
         connection::connections(&raw.connections, &explicit, &mut pools, around.read_psk, mistakes);
-    overlaps(raw, &pools, mistakes);
+    pool::overlaps(raw, &pools, known, mistakes);
     let address = address?;
     let services = service::services(&raw.services, address, around.members, mistakes);
     let protected = protected(explicit, &pools, &connections);
@@ -225,38 +232,6 @@ fn inner_vip(raw: &file::Inner, mistakes: &mut Mistakes) -> Option<Inner> {
     let address = mistakes.parse(&raw.address, unicast);
     let interface = mistakes.parse(&raw.interface, interface);
     Some(Inner { address: address?, interface: interface? })
-}
-
-fn pools(raw: &[file::Pool], mistakes: &mut Mistakes) -> Vec<Pool> {
-    let mut names = BTreeSet::new();
-    let mut pools = Vec::new();
-    for pool in raw {
-        unique(&pool.name, "pool", &mut names, mistakes);
-        if let Some(range) = mistakes.parse(&pool.range, |text| text.parse()) {
-            pools.push(Pool { name: pool.name.get_ref().clone(), range });
-        }
-    }
-    pools
-}
-
-fn overlaps(raw: &file::Vip, pools: &[Pool], mistakes: &mut Mistakes) {
-    for (index, pool) in pools.iter().enumerate() {
-        let (first, last) = (pool.range.first(), pool.range.last());
-        let shared = |other: &&Pool| {
-            other.range.contains(first)
-                || other.range.contains(last)
-                || pool.range.contains(other.range.first())
-        };
-        if let Some(other) = pools[..index].iter().find(shared) {
-            let place = raw.pools.iter().find(|p| *p.name.get_ref() == pool.name);
-            let span = place.map_or(raw.span.clone(), |p| p.range.span());
-            let text = format!(
-                "pool {:?} has addresses of pool {:?}; allowed are ranges apart",
-                pool.name, other.name
-            );
-            mistakes.at(span, text);
-        }
-    }
 }
 
 /// The peers' prefixes: those given, the pools, and what the children name as the remote side. What

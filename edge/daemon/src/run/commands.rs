@@ -22,6 +22,7 @@ impl Daemon {
         match command {
             Command::Status => value(&self.node.status()),
             Command::Sas => value(&self.node.sas(now)),
+            Command::Leases => value(&self.node.leases(now)),
             Command::Connections => Err(Failure::Refused("answered by the workers".to_owned())),
             Command::Metrics => Ok(Value::String(self.render_metrics())),
             Command::Transfer { vip, to } => self.transfer(now, Vip(vip), &to),
