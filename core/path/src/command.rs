@@ -8,6 +8,7 @@ use vipsec_esp::{ChildSa, Endpoints, Replay};
 use vipsec_wire::cluster::ConnectionUpdate;
 use vipsec_wire::handover::Handover;
 use vipsec_wire::id::{Epoch, EspSpi, NodeName, Vip};
+use vipsec_wire::ike::TrafficSelector;
 use vipsec_wire::secret::SecretBytes;
 
 /// One instruction to one worker. The node sends each to every worker unless it says otherwise; a
@@ -180,10 +181,26 @@ pub struct VipConfig {
     pub protected: Vec<(IpAddr, IpAddr)>,
     /// What is accepted inbound after a takeover.
     pub replay: Replay,
+    /// What is to be protected by SAs that are not there yet.
+    pub traps: Vec<Trap>,
     /// Upper bound for the TCP MSS of connections through tunnels, beside what the path allows.
     pub mss_max: Option<u16>,
     /// Idle time-outs of connections.
     pub timeouts: Timeouts,
+}
+
+/// Outbound packets for which a Child SA is to be negotiated when there is none: they wait for it,
+/// and [`crate::Report::Acquire`] asks for it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Trap {
+    /// The connection to be initiated.
+    pub connection: String,
+    /// Its child.
+    pub child: String,
+    /// Our side's selectors.
+    pub local: Vec<TrafficSelector>,
+    /// The peer's.
+    pub remote: Vec<TrafficSelector>,
 }
 
 /// What a node is to a VIP.

@@ -22,7 +22,12 @@ impl Path {
             }
             Command::RemoveVip { vip } => self.remove_vip(vip),
             Command::SetRole { vip, role } => self.set_role(now, vip, &role, out),
-            Command::Install(sa, state) => self.install(now, sa, state),
+            Command::Install(sa, state) => {
+                let vip = sa.vip;
+                let result = self.install(now, sa, state);
+                self.trapped_may_go(now, vip, out);
+                result
+            }
             Command::Freeze { vip } => self.freeze(now, vip),
             Command::Thaw { vip } => self.thaw(now, vip, out),
             Command::Handover { vip, epoch, handover } => {
@@ -61,6 +66,7 @@ impl Path {
             Command::ActivateOutbound { vip, spi_in } => {
                 if let Some(slot) = self.slot_of(vip, spi_in) {
                     self.activate(slot);
+                    self.trapped_may_go(now, vip, out);
                 }
             }
             Command::Remove { vip, spi_in } => {

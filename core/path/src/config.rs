@@ -37,6 +37,12 @@ pub struct Limits {
     pub waiting_bytes: usize,
     /// How long one of them waits.
     pub waiting: Duration,
+    /// Packets kept that wait for an SA to be negotiated, for each VIP.
+    pub trapped_packets: usize,
+    /// Bytes of them.
+    pub trapped_bytes: usize,
+    /// How long one of them waits.
+    pub trapped: Duration,
     /// How long after a change of owner new connections wait for the reports of all targets.
     pub reconcile: Duration,
     /// How long a former owner forwards late packets.
@@ -76,6 +82,9 @@ impl Default for Limits {
             waiting_packets: 1024,
             waiting_bytes: 2 << 20,
             waiting: Duration::from_millis(200),
+            trapped_packets: 256,
+            trapped_bytes: 512 << 10,
+            trapped: Duration::from_secs(5),
             reconcile: Duration::from_secs(1),
             late: Duration::from_secs(5),
             connections: 1 << 20,

@@ -39,10 +39,11 @@ mod sink;
 mod spd;
 mod timers;
 mod transport;
+mod trap;
 mod vip;
 mod waiting;
 
-pub use command::{Command, FabricKey, FabricKeys, InstallState, Role, VipConfig};
+pub use command::{Command, FabricKey, FabricKeys, InstallState, Role, Trap, VipConfig};
 pub use config::{Limits, PathConfig};
 pub use counters::{DropCounts, DropReason};
 pub use path::Path;

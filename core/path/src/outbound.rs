@@ -106,13 +106,15 @@ impl Path {
         match ours.next() {
             Some((index, state)) => {
                 let goes = state.is_owner()
+                    || state.traps.covers(tuple)
                     || state.is_protected(tuple.destination)
                     || state.spd.find(tuple).is_some();
                 goes.then_some(index)
             }
             None => {
                 let mut covered = states().filter(|(_, state)| state.spd.find(tuple).is_some());
-                covered.next().map(|(index, _)| index)
+                let mut trapped = states().filter(|(_, state)| state.traps.covers(tuple));
+                covered.next().or_else(|| trapped.next()).map(|(index, _)| index)
             }
         }
     }
@@ -133,7 +135,9 @@ impl Path {
             // It came out of a tunnel at the former owner and found no connection there.
             return self.distribute(now, vip, &mut packet.bytes().to_vec(), out);
         }
-        let slot = state.spd.find(&packet.tuple).ok_or(DropReason::NoSa)?;
+        let Some(slot) = state.spd.find(&packet.tuple) else {
+            return self.trap(now, vip, from, late, packet);
+        };
         let name = state.vip;
         let home = self.sad.get(slot).ok_or(DropReason::NoSa)?.home;
         if home != worker {

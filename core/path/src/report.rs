@@ -31,6 +31,15 @@ pub enum Report {
         /// How near.
         expiry: Expiry,
     },
+    /// A packet waits for a Child SA that is not there; said at most once a second for each trap.
+    Acquire {
+        /// The VIP.
+        vip: Vip,
+        /// The connection to be initiated.
+        connection: String,
+        /// Its child.
+        child: String,
+    },
     /// Right edges that moved, at most every 10 ms and of bounded number; to be streamed.
     Edges {
         /// The VIP.

@@ -46,6 +46,7 @@ impl Path {
         }
         self.release_held(now, index, out);
         self.release_waiting(now, index, out);
+        self.retry_trapped(now, index, out);
         Ok(())
     }
 

@@ -128,6 +128,7 @@ impl Path {
                 state.waiting.deadline().filter(|_| !state.frozen),
                 held.map(|oldest| oldest + limits.early),
                 state.distributor.table().next_expiry(),
+                state.traps.deadline(),
             ]
         });
         let drops = timers.drops_changed && timers.long_tick.is_none();
@@ -209,11 +210,15 @@ impl Path {
             _ => 0,
         };
         let retry = state.waiting.deadline().is_some_and(|at| at <= now);
+        let trapped = state.traps.deadline().is_some_and(|at| at <= now);
         for _ in 0..over {
             self.drop_packet(DropReason::FreezeExpired);
         }
         if retry {
             self.retry_waiting(now, vip, out);
+        }
+        if trapped {
+            self.retry_trapped(now, vip, out);
         }
     }
 

@@ -7,6 +7,7 @@ use crate::counters::DropReason;
 use crate::fragment::Fragments;
 use crate::freeze::Held;
 use crate::spd::Spd;
+use crate::trap::Traps;
 use crate::waiting::{Reconcile, Waiting};
 use core::net::IpAddr;
 use vipsec_distributor::Distributor;
@@ -44,6 +45,7 @@ pub(crate) struct VipState {
     pub(crate) held: Held,
     pub(crate) waiting: Waiting,
     pub(crate) reconcile: Reconcile,
+    pub(crate) traps: Traps,
     pub(crate) spd: Spd,
     pub(crate) distributor: Distributor,
     pub(crate) fragments: Fragments,
@@ -73,6 +75,7 @@ impl VipState {
             held: Held::new(limits),
             waiting: Waiting::new(limits),
             reconcile: Reconcile::default(),
+            traps: Traps::new(limits),
             spd: Spd::new(seeds[1]),
             distributor,
             fragments: Fragments::default(),
@@ -90,6 +93,7 @@ impl VipState {
         self.replay = config.replay;
         self.mss_max = config.mss_max;
         self.protected = config.protected;
+        self.traps.configure(config.traps);
     }
 
     /// The epoch of the owner that is known.

@@ -178,6 +178,7 @@ async fn start(from: &Arguments) -> Result<Handle, Failure> {
         services: Vec::new(),
         protected: Vec::new(),
         replay: vipsec_path::Replay::Bounded,
+        traps: Vec::new(),
         mss_max: None,
         timeouts: vipsec_distributor::Timeouts::default(),
     })))?;

@@ -145,6 +145,7 @@ fn path(plan: &Plan, host: HostId, vip: Vip) -> vipsec_path::VipConfig {
         services: if peer { Vec::new() } else { services(plan) },
         protected,
         replay: if peer { Replay::Bounded } else { plan.settings.replay },
+        traps: Vec::new(),
         mss_max: None,
         timeouts: Timeouts::default(),
     }

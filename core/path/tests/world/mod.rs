@@ -385,6 +385,7 @@ pub(crate) fn vip_config(replay: Replay) -> VipConfig {
         ],
         protected: Vec::new(),
         replay,
+        traps: Vec::new(),
         mss_max: None,
         timeouts: Timeouts::default(),
     }

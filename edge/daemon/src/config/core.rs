@@ -194,6 +194,7 @@ fn path(vip: &Vip) -> vipsec_path::VipConfig {
             Replay::Bounded => vipsec_path::Replay::Bounded,
             Replay::Strict => vipsec_path::Replay::Strict,
         },
+        traps: Vec::new(),
         mss_max: None,
         timeouts: vipsec_distributor::Timeouts::default(),
     }
