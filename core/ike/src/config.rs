@@ -1,8 +1,7 @@
 //! What an engine is told to do: connections, their children, pools and limits. All of it is typed
 //! and cannot contradict itself in form; text is parsed elsewhere.
 //!
-//! Certificates and EAP will stand in [`Authentication`], further remote addresses and names in
-//! [`RemoteAddresses`].
+//! Certificates and EAP will stand in [`Authentication`].
 
 use crate::proposals::{EspProposal, IkeProposal};
 use core::net::IpAddr;
@@ -45,6 +44,8 @@ pub struct Connection {
     pub authentication: Authentication,
     /// Where the peer may come from.
     pub remote: RemoteAddresses,
+    /// Names of further places where it may be.
+    pub remote_names: Vec<RemoteName>,
     /// For the IKE SA, in order of preference.
     pub proposals: Vec<IkeProposal>,
     /// What may be protected.
@@ -69,6 +70,8 @@ pub struct Connection {
     pub lifetime: IkeLifetime,
     /// Whether we initiate.
     pub start: Start,
+    /// What follows when the peer does not answer any more.
+    pub dpd_action: DpdAction,
     /// What becomes of older IKE SAs of the same peer.
     pub unique: Unique,
     /// Have the peer's and our ESP encapsulated in UDP, whether or not there is a NAT.
@@ -92,6 +95,7 @@ impl Connection {
             remote_id: None,
             authentication,
             remote: RemoteAddresses::Any,
+            remote_names: Vec::new(),
             proposals: IkeProposal::usual(),
             children: Vec::new(),
             pools: Vec::new(),
@@ -103,12 +107,37 @@ impl Connection {
             dpd: Some(Dpd::default()),
             lifetime: IkeLifetime::default(),
             start: Start::Never,
+            dpd_action: DpdAction::Clear,
             unique: Unique::Replace,
             force_encapsulation: false,
             mobike: true,
             return_routability: true,
             refuse_nat: false,
         }
+    }
+
+    /// Whether a peer may come from `address`.
+    #[must_use]
+    pub fn may_be_at(&self, address: IpAddr) -> bool {
+        self.remote.contains(address)
+            || self.remote_names.iter().any(|name| name.addresses.contains(&address))
+    }
+
+    /// Where the peer may be, as far as `vip` can reach it, in the order of trying.
+    pub(crate) fn remote_addresses(&self, vip: IpAddr) -> Vec<IpAddr> {
+        let fixed = match &self.remote {
+            RemoteAddresses::Any => &[][..],
+            RemoteAddresses::List(list) => list.as_slice(),
+        };
+        let named = self.remote_names.iter().flat_map(|name| &name.addresses);
+        let all = fixed.iter().chain(named).filter(|a| a.is_ipv4() == vip.is_ipv4());
+        let mut addresses: Vec<IpAddr> = Vec::new();
+        for address in all {
+            if !addresses.contains(address) {
+                addresses.push(*address);
+            }
+        }
+        addresses
     }
 
     /// The configured child of this name.
@@ -160,6 +189,15 @@ impl RemoteAddresses {
             RemoteAddresses::List(list) => list.contains(&address),
         }
     }
+}
+
+/// A peer by name, with the addresses that the name had last.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RemoteName {
+    /// A host name.
+    pub name: String,
+    /// Filled in by [`crate::Engine::handle_resolved`].
+    pub addresses: Vec<IpAddr>,
 }
 
 /// One Child SA that a connection may have.
@@ -307,6 +345,21 @@ pub enum Start {
     Never,
     /// As soon as we own the VIP, and again whenever it is down.
     AtStart,
+    /// When there is a packet for it ([`crate::Engine::handle_acquire`]).
+    OnTraffic,
+}
+
+/// What follows when a peer does not answer any more. What the peer ends itself is brought up again
+/// only where [`Start`] says so.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum DpdAction {
+    /// The connection is brought up again.
+    Restart,
+    /// Nothing, until the VIP has another owner or somebody asks for the connection.
+    #[default]
+    Clear,
+    /// The next packet for it brings it up again.
+    Trap,
 }
 
 /// What becomes of older IKE SAs between the same identities.

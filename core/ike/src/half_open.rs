@@ -117,6 +117,11 @@ impl HalfOpenTable {
         self.initiators.get_mut(&id)
     }
 
+    /// The connection of one that we have begun.
+    pub(crate) fn connection_of(&self, id: IkeSaId) -> Option<&str> {
+        Some(self.initiators.get(&id)?.state.connection.as_str())
+    }
+
     /// The SPI that the IKE_AUTH of one that we have begun offers.
     pub(crate) fn offers(&self, id: IkeSaId) -> Option<EspSpi> {
         Some(self.initiators.get(&id)?.state.auth.as_ref()?.offer()?.spi)

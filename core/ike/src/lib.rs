@@ -38,8 +38,9 @@ mod timers;
 mod window;
 
 pub use config::{
-    AddressRequest, Authentication, Child, ChildLifetime, Config, Connection, Dpd, FRAGMENT_SIZE,
-    IkeLifetime, Limits, Pool, PresharedKey, RemoteAddresses, Retransmit, Selector, Start, Unique,
+    AddressRequest, Authentication, Child, ChildLifetime, Config, Connection, Dpd, DpdAction,
+    FRAGMENT_SIZE, IkeLifetime, Limits, Pool, PresharedKey, RemoteAddresses, RemoteName,
+    Retransmit, Selector, Start, Unique,
 };
 pub use engine::{ChildView, Engine, IkeSaView};
 pub use error::{Drop, DropCounts, Error};

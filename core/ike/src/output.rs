@@ -98,6 +98,11 @@ pub enum Output {
         /// Our SPI.
         id: IkeSaId,
     },
+    /// The addresses of a host name are wanted ([`crate::Engine::handle_resolved`]).
+    Resolve {
+        /// The name.
+        name: String,
+    },
     /// Something that people want to know.
     Event(Event),
 }

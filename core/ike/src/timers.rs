@@ -13,6 +13,8 @@ pub(crate) enum Alarm {
     HalfOpen(IkeSaId),
     /// The connection of this place in the configuration.
     Start(usize),
+    /// The names of peers.
+    Names,
 }
 
 /// All alarms in the order of their time.

@@ -73,6 +73,7 @@ impl Node {
             }
             Intention::Mirror { id, state } => self.mirror_half_open(vip, id, Some(state)),
             Intention::DropHalfOpen { id } => self.mirror_half_open(vip, id, None),
+            Intention::Resolve { name } => self.outputs.push_back(Output::Resolve { name }),
             Intention::Event(event) => self.event(crate::Event::Ike(vip, event)),
         }
     }

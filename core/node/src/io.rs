@@ -64,6 +64,11 @@ pub enum Output {
         /// When to give up.
         timeout: Duration,
     },
+    /// Find out the addresses of a host name and answer with `handle_resolved`.
+    Resolve {
+        /// The name.
+        name: String,
+    },
     /// The answer to [`Node::handle_list_connections`](crate::Node::handle_list_connections).
     Connections {
         /// The name of the question.

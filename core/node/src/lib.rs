@@ -26,6 +26,7 @@ mod listing;
 mod messages;
 mod node;
 mod ownership;
+mod reload;
 mod replica;
 mod reports;
 mod sas;

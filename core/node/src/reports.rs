@@ -33,6 +33,9 @@ impl Node {
                     candidate.engine.handle_child_expiry(now, spi_in, expiry, random);
                 }
             }
+            Report::Acquire { vip, connection, child } => {
+                self.acquire(now, vip, &connection, &child);
+            }
             Report::Edges { vip, edges } => self.stream_edges(vip, &edges),
             Report::HighWater { vip, marks } => self.stream_high_water(vip, &marks),
             Report::BlockLow { vip, spi_in, wanted } => self.raise_block(now, vip, spi_in, wanted),

@@ -188,7 +188,7 @@ fn connection(plan: &Plan, host: HostId) -> Connection {
     } else {
         connection.local_id = Some(gateway);
         let (first, last) = addresses::POOL;
-        connection.pools = vec![vipsec_ike::Pool { name: "pool".to_owned(), first, last }];
+        connection.pools = vec![vipsec_ike::Pool::new("pool", first, last)];
     }
     connection.children = vec![child(settings, peer)];
     connection.dpd = Some(Dpd { idle_s: settings.dpd_s });

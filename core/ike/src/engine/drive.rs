@@ -34,6 +34,7 @@ impl Engine {
                 Some(Alarm::Sa(id)) => self.look_at(now, id, rng),
                 Some(Alarm::HalfOpen(id)) => self.look_at_half_open(now, id, rng),
                 Some(Alarm::Start(place)) => self.look_at_start(now, place, rng),
+                Some(Alarm::Names) => self.look_at_names(now),
                 None => return,
             }
         }
@@ -178,7 +179,7 @@ impl Engine {
     }
 
     fn look_at_half_open(&mut self, now: Timestamp, id: IkeSaId, rng: &mut dyn Random) {
-        let settings = self.config.retransmit;
+        let settings = self.initiation_pace(id);
         let Some(half) = self.tables.half_open.initiator(id) else { return };
         half.armed = None;
         if half.puzzle.is_some() {

@@ -3,7 +3,9 @@
 
 mod drive;
 mod leases;
+mod names;
 mod receive;
+mod reload;
 mod replica;
 mod start;
 mod store;
@@ -185,7 +187,7 @@ impl Engine {
         child: &str,
         rng: &mut dyn Random,
     ) -> Result<IkeSaId, Error> {
-        let id = self.begin(now, connection, child, 0, rng)?;
+        let id = self.begin_when_told(now, connection, child, rng)?;
         self.settle(now, id, rng);
         Ok(id)
     }

@@ -84,6 +84,9 @@ impl Engine {
     }
 
     fn say(&mut self, events: Vec<Event>) {
+        for event in &events {
+            self.note_for_starts(event);
+        }
         self.outbox.outputs.extend(events.into_iter().map(Output::Event));
     }
 

@@ -78,7 +78,7 @@ pub(crate) fn choose_connection<'a>(
     algorithms: &IkeAlgorithms,
 ) -> Option<&'a Connection> {
     config.connections.iter().find(|connection| {
-        connection.remote.contains(address)
+        connection.may_be_at(address)
             && connection.remote_id.as_ref().is_none_or(|wanted| wanted == remote)
             && local.is_none_or(|wanted| *wanted == local_identity(config, connection))
             && connection.proposals.iter().any(|proposal| proposal.allows(algorithms))

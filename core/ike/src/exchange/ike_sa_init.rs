@@ -181,7 +181,7 @@ fn choose<'a>(
 ) -> Result<(&'a Connection, Choice<IkeAlgorithms>), Payload> {
     let address = datagram.remote.ip();
     let connections = cx.config.connections.iter();
-    let mut connections = connections.filter(|connection| connection.remote.contains(address));
+    let mut connections = connections.filter(|connection| connection.may_be_at(address));
     let choice = connections.find_map(|connection| {
         let Asked { offer, exchange, intermediate, .. } = asked;
         let choice = choose_ike(&connection.proposals, offer, 0, exchange.group, *intermediate)?;

@@ -116,6 +116,8 @@ pub(crate) struct Site {
     pub mirrored: BTreeMap<IkeSaId, Vec<u8>>,
     pub installed: BTreeMap<EspSpi, Installed>,
     pub events: Vec<Event>,
+    /// Names whose addresses were asked for.
+    pub resolving: Vec<String>,
     /// Every SA that was ever installed, and whether to be sent on at once.
     pub(crate) history: BTreeMap<EspSpi, bool>,
 }
@@ -138,6 +140,7 @@ impl Site {
             mirrored: BTreeMap::new(),
             installed: BTreeMap::new(),
             events: Vec::new(),
+            resolving: Vec::new(),
             history: BTreeMap::new(),
         }
     }
@@ -259,6 +262,7 @@ impl Site {
             Output::DropHalfOpen { id } => {
                 self.mirrored.remove(&id);
             }
+            Output::Resolve { name } => self.resolving.push(name),
             Output::Event(event) => self.events.push(event),
         }
         None

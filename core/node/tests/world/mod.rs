@@ -2,6 +2,7 @@
 //! out and when. Whole clusters with packets are the simulator's.
 
 #![allow(clippy::unwrap_used)] // A test may stop where the world is not as it was built.
+#![allow(dead_code, reason = "each test file uses its own part")]
 
 use core::net::SocketAddr;
 use core::time::Duration;
@@ -49,7 +50,7 @@ fn connection(remote: RemoteAddresses) -> Connection {
     connection
 }
 
-fn ike(vip: Vip, remote: RemoteAddresses) -> vipsec_ike::Config {
+pub(crate) fn ike(vip: Vip, remote: RemoteAddresses) -> vipsec_ike::Config {
     vipsec_ike::Config {
         vip,
         connections: vec![connection(remote)],
@@ -68,13 +69,14 @@ fn member(text: &str, last: u8) -> Member {
     }
 }
 
-fn config(incarnation: u64, floor: Floor, members: &[&str]) -> Config {
+pub(crate) fn config(incarnation: u64, floor: Floor, members: &[&str]) -> Config {
     let path = vipsec_path::VipConfig {
         vip: vip(),
         inner_addresses: Vec::new(),
         services: Vec::new(),
         protected: Vec::new(),
         replay: Replay::Bounded,
+        traps: Vec::new(),
         mss_max: None,
         timeouts: vipsec_distributor::Timeouts::default(),
     };
@@ -192,7 +194,10 @@ impl World {
                 Output::Withdraw { .. } => self.announced = false,
                 Output::Floor { floor, .. } => self.floor = floor,
                 Output::Store(request) => self.serve(request),
-                Output::Peer { .. } | Output::Probe { .. } | Output::Connections { .. } => {}
+                Output::Peer { .. }
+                | Output::Probe { .. }
+                | Output::Resolve { .. }
+                | Output::Connections { .. } => {}
             }
         }
     }

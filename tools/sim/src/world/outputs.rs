@@ -48,8 +48,8 @@ impl World {
                 self.later(Duration::from_micros(300), process, Input::Probe(probe, serves));
             }
             Output::Event(event) => self.said(process.actor, &event),
-            // Nobody asks here.
-            Output::Connections { .. } => {}
+            // Nobody asks here, and peers have addresses.
+            Output::Connections { .. } | Output::Resolve { .. } => {}
         }
     }
 
