@@ -13,11 +13,11 @@ use crate::peers::{PATIENCE, Peers, check_unbroken, vip_head};
 const BRANCH: &str = "10.8.0.1";
 
 /// A connection that vipsec opens, at start or by command.
-fn branch(at_start: bool) -> String {
+fn branch(start: &str) -> String {
     format!(
         "{}[[vip.connection]]\nname = \"branch\"\nlocal_id = \"gw@test\"\n\
          remote_id = \"branch@test\"\npsk = \"topsecretpsk\"\nremote = \"{}\"\n\
-         initiate = {at_start}\n[[vip.connection.child]]\nname = \"lan\"\n\
+         start = \"{start}\"\n[[vip.connection.child]]\nname = \"lan\"\n\
          local = [\"10.3.0.0/24\"]\nremote = [\"10.8.0.0/24\"]\n",
         vip_head(),
         topology::CLIENT
@@ -47,19 +47,19 @@ fn responder() -> Settings {
 
 #[test]
 fn a_site_is_connected_at_start() {
-    in_lab(|lab| connects(lab, true));
+    in_lab(|lab| connects(lab, "at-start"));
 }
 
 #[test]
 fn a_site_is_connected_by_command() {
-    in_lab(|lab| connects(lab, false));
+    in_lab(|lab| connects(lab, "never"));
 }
 
-fn connects(lab: &Lab, at_start: bool) -> Result<()> {
-    let peers = Peers::start(lab, branch(at_start), &responder())?;
+fn connects(lab: &Lab, start: &str) -> Result<()> {
+    let peers = Peers::start(lab, branch(start), &responder())?;
     peers.site.client.address("lo", &format!("{BRANCH}/32"))?;
     peers.site.host.ip(&format!("route add 10.8.0.0/24 via {INNER_VIP}"))?;
-    if !at_start {
+    if start == "never" {
         ensure!(peers.swan.sas()?.is_empty(), "nobody asked for a tunnel");
         peers.gateway.cli("initiate branch lan")?;
     }

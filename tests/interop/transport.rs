@@ -15,10 +15,11 @@ const OTHER: &str = "192.0.2.20";
 
 /// One end: its VIP, the other's, and who begins.
 fn end(own: &str, other: &str, initiates: bool) -> String {
+    let start = if initiates { "at-start" } else { "never" };
     format!(
         "[[vip]]\naddress = \"{own}\"\ninterface = \"out0\"\n\
          [[vip.connection]]\nname = \"pair\"\nlocal_id = \"{own}\"\nremote_id = \"{other}\"\n\
-         psk = \"topsecretpsk\"\nremote = \"{other}\"\ninitiate = {initiates}\n\
+         psk = \"topsecretpsk\"\nremote = \"{other}\"\nstart = \"{start}\"\n\
          [[vip.connection.child]]\nname = \"host\"\nmode = \"transport\"\n\
          local = [\"{own}/32\"]\nremote = [\"{other}/32\"]\n"
     )

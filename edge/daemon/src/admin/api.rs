@@ -32,6 +32,7 @@ pub(super) fn router(requests: mpsc::Sender<Request>, events: Arc<EventLog>) -> 
         .route("/v1/events", get(follow))
         .route("/metrics", get(metrics))
         .route("/v1/transfer", post(transfer))
+        .route("/v1/reload", post(|State(api): State<Shared>| api.ask(Command::Reload)))
         .route("/v1/stop", post(stop))
         .route("/v1/rekey", post(rekey))
         .route("/v1/terminate", post(terminate))

@@ -38,6 +38,8 @@ pub enum Command {
         /// To whom.
         to: NodeName,
     },
+    /// Read the configuration file again.
+    Reload,
     /// End the process.
     Stop {
         /// Also take the fence down.

@@ -37,6 +37,7 @@ async fn ask(command: Command, out: &mut dyn Write) -> Result<(), CliError> {
         Command::Transfer { vip, to, no_wait: false, daemon } => {
             transfer(&daemon, vip, &to, TRANSFERRING, out).await
         }
+        Command::Reload(daemon) => tell(&daemon, "/v1/reload", json!({}), out).await,
         Command::Stop { open, daemon } => stop(open, &daemon, out).await,
         Command::Rekey(sa) => about_sa("/v1/rekey", sa, out).await,
         Command::Terminate(sa) => about_sa("/v1/terminate", sa, out).await,

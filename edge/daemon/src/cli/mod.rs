@@ -66,6 +66,8 @@ enum Command {
         #[command(flatten)]
         daemon: Daemon,
     },
+    /// Read the configuration file again: connections, pools and protected prefixes
+    Reload(Daemon),
     /// Stop the node; nothing leaves in clear afterwards, unless --open
     Stop {
         /// Take the fence down too: traffic to the peers may leave in clear
@@ -192,8 +194,7 @@ impl Cli {
         match self.command {
             Command::Run(ConfigFile { config: path }) => {
                 let config = Config::load(&path)?;
-                let notes = config.notes(&path);
-                Ok(crate::run::run(config, &notes)?)
+                Ok(crate::run::run(config, &path)?)
             }
             Command::CheckConfig(file) => check_config(&file, out),
             Command::Keygen { kind } => keygen(kind, out),

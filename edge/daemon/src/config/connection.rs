@@ -11,15 +11,16 @@ use std::net::IpAddr;
 use std::path::Path;
 use std::time::Duration;
 use toml::Spanned;
-use vipsec_ike::{EspProposal, IkeProposal, Mode, Selector};
+use vipsec_ike::{DpdAction, EspProposal, IkeProposal, Mode, Selector, Start};
 use vipsec_wire::ike::{Identity, TrafficSelector};
+use vipsec_wire::ike::configuration::is_domain;
 use vipsec_wire::secret::SecretBytes;
 
 /// Reads the file of a pre-shared key, or says what is wrong with it.
 pub(super) type ReadPsk<'a> = &'a dyn Fn(&Path) -> Result<SecretBytes, String>;
 
 /// A kind of peer.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Connection {
     /// Its name, unique within the VIP.
     pub name: String,
@@ -31,8 +32,8 @@ pub struct Connection {
     pub psk: SecretBytes,
     /// Whether the key stands in the configuration itself, not in a file of its own.
     pub psk_in_place: bool,
-    /// From where it may come, and where to it is initiated; empty means from anywhere.
-    pub remote: Vec<IpAddr>,
+    /// From where it may come, and where to it is initiated.
+    pub remote: Remote,
     /// In order of preference.
     pub proposals: Vec<IkeProposal>,
     /// Names of the pools that it is given addresses from.
@@ -45,8 +46,10 @@ pub struct Connection {
     pub subnets: Vec<Prefix>,
     /// Whether it is told our software, when it asks, and asked for its own.
     pub announce_version: bool,
-    /// Whether we begin, as soon as we own the VIP.
-    pub initiate: bool,
+    /// When we begin.
+    pub start: Start,
+    /// What follows when it does not answer any more.
+    pub dpd_action: DpdAction,
     /// Whether we ask for an address when we begin.
     pub request_address: bool,
     /// Whether ESP goes in UDP even where no NAT is on the way.
@@ -65,8 +68,17 @@ pub struct Connection {
     pub children: Vec<Child>,
 }
 
+/// Where a peer is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Remote {
+    /// Anywhere.
+    Any,
+    /// At one of these addresses, or at one that one of these names has; at least one in all.
+    At(Vec<IpAddr>, Vec<String>),
+}
+
 /// What may flow.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Child {
     /// Its name, unique within the connection.
     pub name: String,
@@ -112,13 +124,8 @@ fn connection(
     mistakes: &mut Mistakes,
 ) -> Option<Connection> {
     let head = &raw.head;
-    let remote = head.remote.as_ref().map(|text| remote(text, mistakes)).unwrap_or_default();
-    if head.initiate && remote.is_empty() {
-        mistakes.at(
-            raw.span.clone(),
-            "`initiate` needs to know where to; allowed is `remote = \"ADDRESS\"`",
-        );
-    }
+    let remote = head.remote.as_ref().map_or(Remote::Any, |text| remote(text, mistakes));
+    let (start, dpd_action) = initiative(head, &remote, mistakes);
     if head.refuse_nat && head.force_encapsulation {
         mistakes.at(
             raw.span.clone(),
@@ -151,7 +158,8 @@ fn connection(
         dns_domains,
         subnets: mistakes.parse_each(&head.subnets, |text| text.parse()),
         announce_version: head.announce_version,
-        initiate: head.initiate,
+        start,
+        dpd_action,
         request_address: head.request_address,
         force_encapsulation: head.force_encapsulation,
         mobike: head.mobike.unwrap_or(true),
@@ -197,23 +205,73 @@ fn psk(
     }
 }
 
-fn remote(text: &Spanned<OneOrMany>, mistakes: &mut Mistakes) -> Vec<IpAddr> {
+/// When we begin, and what follows the loss of the peer.
+fn initiative(
+    head: &file::ConnectionHead,
+    remote: &Remote,
+    mistakes: &mut Mistakes,
+) -> (Start, DpdAction) {
+    let starts =
+        [("never", Start::Never), ("at-start", Start::AtStart), ("on-traffic", Start::OnTraffic)];
+    let actions =
+        [("restart", DpdAction::Restart), ("clear", DpdAction::Clear), ("trap", DpdAction::Trap)];
+    let start = head.start.as_ref();
+    let start = start.and_then(|t| mistakes.parse(t, |text| choice(text, "start", &starts)));
+    let action = head.dpd_action.as_ref();
+    let action =
+        action.and_then(|t| mistakes.parse(t, |text| choice(text, "dpd_action", &actions)));
+    let start = start.unwrap_or(Start::Never);
+    let usual = match start {
+        Start::Never => DpdAction::Clear,
+        Start::AtStart => DpdAction::Restart,
+        Start::OnTraffic => DpdAction::Trap,
+    };
+    let action = action.unwrap_or(usual);
+    let needs = [
+        (&head.start, start != Start::Never, "start"),
+        (&head.dpd_action, action != DpdAction::Clear, "dpd_action"),
+    ];
+    for (text, initiates, key) in needs {
+        if let (Some(text), true, Remote::Any) = (text, initiates, remote) {
+            let why = format!(
+                "`{key}` needs to know where to; allowed is with `remote = \"ADDRESS\"` or a name"
+            );
+            mistakes.at(text.span(), why);
+        }
+    }
+    (start, action)
+}
+
+fn remote(text: &Spanned<OneOrMany>, mistakes: &mut Mistakes) -> Remote {
     let list = match text.get_ref() {
-        OneOrMany::One(any) if any == "any" => return Vec::new(),
+        OneOrMany::One(any) if any == "any" => return Remote::Any,
         OneOrMany::One(one) => std::slice::from_ref(one),
         OneOrMany::Many(many) => many.as_slice(),
     };
     if list.is_empty() {
-        mistakes.at(text.span(), "no address; allowed is \"any\" or addresses");
+        mistakes.at(text.span(), "no address; allowed is \"any\", or addresses and names");
     }
-    let parse = |one: &String| match ip_address(one) {
-        Ok(address) => Some(address),
-        Err(why) => {
-            mistakes.at(text.span(), format!("{why}, or \"any\" alone"));
-            None
+    let (mut addresses, mut names) = (Vec::new(), Vec::new());
+    for one in list {
+        match (one.parse(), is_host_name(one)) {
+            (Ok(address), _) => addresses.push(address),
+            (Err(_), true) => names.push(one.clone()),
+            (Err(_), false) => mistakes.at(
+                text.span(),
+                format!(
+                    "{one:?} is no IP address and no name; allowed is \"192.0.2.10\", \
+                     \"2001:db8::1\" or \"peer.example.org\", or \"any\" alone"
+                ),
+            ),
         }
-    };
-    list.iter().filter_map(parse).collect()
+    }
+    Remote::At(addresses, names)
+}
+
+/// A domain name that cannot be meant as an address: its last label has a letter.
+fn is_host_name(text: &str) -> bool {
+    let last = text.trim_end_matches('.').rsplit('.').next().unwrap_or_default();
+    is_domain(text) && text != "any" && last.chars().any(|c| c.is_ascii_alphabetic())
 }
 
 /// The pools a connection names. A range written in the place of a name becomes a pool of its own.
@@ -387,8 +445,7 @@ pub(super) fn identity(text: &str) -> Result<Identity, String> {
 }
 
 fn domain(text: &str) -> Result<String, String> {
-    let allowed = vipsec_wire::ike::configuration::is_domain(text);
-    allowed.then(|| text.to_owned()).ok_or_else(|| {
+    is_domain(text).then(|| text.to_owned()).ok_or_else(|| {
         format!("{text:?} is no domain; allowed is a name as \"corp.example.com\", with xn-- for other letters")
     })
 }

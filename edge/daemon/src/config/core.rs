@@ -1,17 +1,22 @@
 //! The configuration as the other crates take it: nothing is decided here, only said in their types.
 
-use super::connection::{Child, Connection};
+use super::connection::{Child, Connection, Remote};
 use super::node::{Member, WhenUnavailable};
 use super::service::{Method, Protocol, Service, inner_addresses};
 use super::vip::{Replay, Takeback, Vip};
 use super::{Config, address};
 use std::collections::BTreeMap;
+use std::net::IpAddr;
 use std::time::Duration;
 use vipsec_cluster::Floor;
 use vipsec_crypto::seal::StoreKey;
 use vipsec_dataplane as dataplane;
-use vipsec_ike::{AddressRequest, Authentication, ChildLifetime, Dpd, IkeLifetime, Selector};
+use vipsec_ike::{
+    AddressRequest, Authentication, ChildLifetime, Dpd, DpdAction, IkeLifetime, RemoteAddresses,
+    RemoteName, Selector,
+};
 use vipsec_wire::id::Vip as VipName;
+use vipsec_wire::ike::TrafficSelector;
 
 /// What peers are told of our software, if anything.
 const VERSION: &str = concat!("vipsec ", env!("CARGO_PKG_VERSION"));
@@ -30,15 +35,10 @@ pub struct Start {
 /// The node's part.
 #[must_use]
 pub fn node(config: &Config, start: &Start, store_key: Option<StoreKey>) -> vipsec_node::Config {
-    let vip = |vip: &Vip| vipsec_node::VipConfig {
-        vip: VipName(vip.address),
-        ike: config.is_candidate_for(vip).then(|| ike(vip)),
-        path: path(vip),
-    };
     let when = config.store.as_ref().map(|store| store.when_unavailable);
     vipsec_node::Config {
         cluster: cluster(config, start),
-        vips: config.vips.iter().map(vip).collect(),
+        vips: vips(config),
         store_key,
         when_unavailable: match when {
             Some(WhenUnavailable::Refuse) => vipsec_node::WhenUnavailable::Refuse,
@@ -46,6 +46,17 @@ pub fn node(config: &Config, start: &Start, store_key: Option<StoreKey>) -> vips
         },
         workers: config.node.workers,
     }
+}
+
+/// What the node must know of each VIP; may change while it runs.
+#[must_use]
+pub fn vips(config: &Config) -> Vec<vipsec_node::VipConfig> {
+    let vip = |vip: &Vip| vipsec_node::VipConfig {
+        vip: VipName(vip.address),
+        ike: config.is_candidate_for(vip).then(|| ike(vip)),
+        path: path(vip),
+    };
+    config.vips.iter().map(vip).collect()
 }
 
 fn cluster(config: &Config, start: &Start) -> vipsec_cluster::Config {
@@ -113,15 +124,17 @@ fn connection(from: &Connection, vip: &Vip) -> vipsec_ike::Connection {
         keep: pool.lease,
         reserved: pool.reserved.clone(),
     });
-    let remote = match from.remote.as_slice() {
-        [] => vipsec_ike::RemoteAddresses::Any,
-        some => vipsec_ike::RemoteAddresses::List(some.to_vec()),
+    let (remote, names) = match &from.remote {
+        Remote::Any => (RemoteAddresses::Any, &[][..]),
+        Remote::At(addresses, names) => (RemoteAddresses::List(addresses.clone()), &names[..]),
     };
+    let names = names.iter().map(|name| RemoteName { name: name.clone(), addresses: Vec::new() });
     let authentication = Authentication::psk(from.psk.expose());
     vipsec_ike::Connection {
         local_id: from.local_id.clone(),
         remote_id: from.remote_id.clone(),
         remote,
+        remote_names: names.collect(),
         proposals: from.proposals.clone(),
         children: from.children.iter().map(child).collect(),
         pools: pools.collect(),
@@ -140,10 +153,8 @@ fn connection(from: &Connection, vip: &Vip) -> vipsec_ike::Connection {
             jitter_s: seconds(from.rekey) / 10,
             over_s: (seconds(from.rekey) / 10).max(30),
         },
-        start: match from.initiate {
-            true => vipsec_ike::Start::AtStart,
-            false => vipsec_ike::Start::Never,
-        },
+        start: from.start,
+        dpd_action: from.dpd_action,
         ..vipsec_ike::Connection::new(&from.name, authentication)
     }
 }
@@ -194,10 +205,36 @@ fn path(vip: &Vip) -> vipsec_path::VipConfig {
             Replay::Bounded => vipsec_path::Replay::Bounded,
             Replay::Strict => vipsec_path::Replay::Strict,
         },
-        traps: Vec::new(),
+        traps: vip.connections.iter().flat_map(|connection| traps(connection, vip)).collect(),
         mss_max: None,
         timeouts: vipsec_distributor::Timeouts::default(),
     }
+}
+
+/// What waits for SAs that packets bring up. What `dynamic` means without an SA is the VIP and the
+/// peer's addresses, if they are not names.
+fn traps(from: &Connection, vip: &Vip) -> Vec<vipsec_path::Trap> {
+    if from.start != vipsec_ike::Start::OnTraffic && from.dpd_action != DpdAction::Trap {
+        return Vec::new();
+    }
+    let peer = match &from.remote {
+        Remote::Any => &[][..],
+        Remote::At(addresses, _) => addresses.as_slice(),
+    };
+    let resolve = |selectors: &[Selector], addresses: &[IpAddr]| {
+        let resolved = selectors.iter().flat_map(|selector| match selector {
+            Selector::Fixed(fixed) => vec![*fixed],
+            Selector::Dynamic => addresses.iter().map(|a| TrafficSelector::host(*a)).collect(),
+        });
+        resolved.collect::<Vec<_>>()
+    };
+    let trap = |child: &Child| vipsec_path::Trap {
+        connection: from.name.clone(),
+        child: child.name.clone(),
+        local: resolve(&child.local, &[vip.address]),
+        remote: resolve(&child.remote, peer),
+    };
+    from.children.iter().map(trap).collect()
 }
 
 fn service(from: &Service) -> vipsec_distributor::Service {
@@ -271,7 +308,8 @@ pub fn data_plane(config: &Config, clock: dataplane::Clock) -> dataplane::Config
     plane
 }
 
-fn dataplane_prefixes<'a>(
+/// Prefixes as the data plane takes them.
+pub(crate) fn dataplane_prefixes<'a>(
     prefixes: impl Iterator<Item = &'a address::Prefix>,
 ) -> Vec<dataplane::Prefix> {
     prefixes.filter_map(|p| dataplane::Prefix::new(p.address(), p.length())).collect()

@@ -184,8 +184,8 @@ pub(super) struct ConnectionHead {
     pub(super) subnets: Vec<Text>,
     #[serde(default)]
     pub(super) announce_version: bool,
-    #[serde(default)]
-    pub(super) initiate: bool,
+    pub(super) start: Option<Text>,
+    pub(super) dpd_action: Option<Text>,
     #[serde(default)]
     pub(super) request_address: bool,
     #[serde(default)]

@@ -12,7 +12,7 @@ use vipsec_crypto::identity::PublicKey;
 use vipsec_wire::id::NodeName;
 
 /// This node.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Node {
     /// Its name among the members.
     pub name: NodeName,
@@ -47,7 +47,7 @@ pub enum LogFormat {
 }
 
 /// The store that the candidates share.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Store {
     /// The SQLite file.
     pub path: PathBuf,

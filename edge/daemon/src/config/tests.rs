@@ -41,7 +41,13 @@ fn the_annotated_example_says_what_it_means() {
     let road = &vip.connections[0];
     assert_eq!(road.local_id, Some(Identity::Email("gw@example.org".into())));
     assert_eq!((road.proposals.len(), road.pools.as_slice()), (2, &["clients".to_owned()][..]));
-    assert_eq!(vip.connections[1].remote[0].to_string(), "198.51.100.7");
+    let branch = &vip.connections[1];
+    let address = "198.51.100.7".parse().expect("an address");
+    let name = "branch.example.org".to_owned();
+    assert_eq!(branch.remote, connection::Remote::At(vec![address], vec![name]));
+    assert_eq!(branch.start, vipsec_ike::Start::AtStart);
+    assert_eq!(branch.dpd_action, vipsec_ike::DpdAction::Restart);
+    assert_eq!(road.dpd_action, vipsec_ike::DpdAction::Clear);
     assert_eq!(vip.services[0].targets.len(), 2);
     assert_eq!(vip.services[0].check.expect("a check").port, 80);
 }
@@ -100,6 +106,32 @@ fn pools_of_two_vips_are_ranges_apart() {
     let found = mistakes(&format!("{EXAMPLE}{second}"));
     assert!(found[0].text.contains("of VIP 192.0.2.10"), "{found:?}");
     assert!(parse(&format!("{EXAMPLE}{}", second.replace("10.77.0.0", "10.78.0.0"))).is_ok());
+}
+
+#[test]
+fn who_begins_must_know_where_to() {
+    let found = after("\"branch.example.org\"]  #", "\"300.1.1.1\"]  #");
+    assert!(found[0].text.contains("no IP address and no name"), "{found:?}");
+    let found = after("remote = [\"198.51.100.7\", \"branch.example.org\"]", "remote = \"any\"");
+    assert!(found[0].text.contains("`start` needs to know where to"), "{found:?}");
+    assert!(found[1].text.contains("`dpd_action` needs to know"), "{found:?}");
+    let found = after("start = \"at-start\"", "start = \"always\"");
+    assert!(found[0].text.contains("\"on-traffic\""), "{found:?}");
+}
+
+#[test]
+fn a_packet_is_trapped_for_what_begins_with_it() {
+    let source = EXAMPLE.replace("start = \"at-start\"", "start = \"on-traffic\"");
+    let source = source.replace("dpd_action = \"restart\"", "dpd_action = \"trap\"");
+    let config = parse(&source).expect("no mistakes");
+    let begin = core::Start { incarnation: 1, recent_starts: 0, floors: Default::default() };
+    let node = core::node(&config, &begin, None);
+    let traps = &node.vips[0].path.traps;
+    assert_eq!(traps.len(), 1);
+    assert_eq!((traps[0].connection.as_str(), traps[0].child.as_str()), ("branch", "lan"));
+    assert_eq!(traps[0].remote[0].to_string(), "10.8.0.0/16");
+    let never = parse(EXAMPLE).expect("no mistakes");
+    assert!(core::node(&never, &begin, None).vips[0].path.traps.is_empty());
 }
 
 #[test]
@@ -208,7 +240,11 @@ fn every_kind_of_mistake_has_its_answer() {
             "a pre-shared key is missing; allowed is `psk` or `psk_file`",
         ),
         ("psk_file = \"/etc/vipsec/road.psk\"", "psk = \"\"", "is empty; allowed"),
-        ("remote = \"198.51.100.7\"", "", "needs to know where to; allowed is"),
+        (
+            "remote = [\"198.51.100.7\", \"branch.example.org\"]",
+            "",
+            "needs to know where to; allowed is",
+        ),
         ("mode = \"tunnel\"", "mode = \"tunel\"", "allowed is \"tunnel\", \"transport\""),
         ("remote = [\"10.8.0.0/16\"]", "", "`remote` is missing; without a pool"),
         ("local = [\"10.3.0.0/24\"]", "local = []", "no selector; allowed are"),

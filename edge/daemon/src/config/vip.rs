@@ -16,7 +16,7 @@ use vipsec_wire::id::NodeName;
 const VIPS_MAX: usize = vipsec_wire::cluster::ownership::HEARTBEAT_LIST_MAX;
 
 /// One VIP.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Vip {
     /// The address that peers talk to.
     pub address: IpAddr,

@@ -37,6 +37,7 @@ impl Daemon {
                 self.node.handle_accept_rollback(now, Vip(vip)).map_err(failure)?;
                 Ok(text(format!("{vip}: going on with the store as it is, without its SAs")))
             }
+            Command::Reload => Err(Failure::Refused("answered by the loop".to_owned())),
             Command::Stop { .. } => Err(Failure::Refused("stopping already".to_owned())),
         }
     }

@@ -3,6 +3,8 @@
 
 use super::RunError;
 use super::metrics::Metrics;
+use super::reload::Running;
+use super::resolve::Resolved;
 use super::sockets;
 use super::state::StateDir;
 use crate::admin::events::EventLog;
@@ -11,6 +13,7 @@ use crate::link::{LinkEvent, Links};
 use sd_notify::NotifyState;
 use serde_json::Value;
 use std::collections::BTreeMap;
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::signal::unix::{Signal, SignalKind, signal};
@@ -40,6 +43,8 @@ pub(super) struct Daemon {
     /// The admin API, gone at the end.
     pub(super) api: Served,
     pub(super) inputs: Inputs,
+    /// The configuration, and where it is from.
+    pub(super) running: Running,
     /// Who waits for the workers' connections.
     pub(super) listings: BTreeMap<u64, oneshot::Sender<Result<Value, Failure>>>,
 }
@@ -52,6 +57,8 @@ pub(super) struct Inputs {
     pub(super) links: Option<Links>,
     probes: mpsc::Receiver<(u64, bool)>,
     pub(super) probe_results: mpsc::Sender<(u64, bool)>,
+    names: mpsc::Receiver<Resolved>,
+    pub(super) resolved: mpsc::Sender<Resolved>,
 }
 
 impl Inputs {
@@ -62,7 +69,8 @@ impl Inputs {
         links: Option<Links>,
     ) -> Inputs {
         let (probe_results, probes) = mpsc::channel(256);
-        Inputs { reports, store, admin, links, probes, probe_results }
+        let (resolved, names) = mpsc::channel(256);
+        Inputs { reports, store, admin, links, probes, probe_results, names, resolved }
     }
 
     async fn next(&mut self) -> Happening {
@@ -72,6 +80,7 @@ impl Inputs {
             Some(request) = self.admin.recv() => Happening::Admin(request),
             event = next_link(self.links.as_mut()) => Happening::Link(event),
             Some((probe, answered)) = self.probes.recv() => Happening::Probe(probe, answered),
+            Some((name, addresses)) = self.names.recv() => Happening::Resolved(name, addresses),
         }
     }
 }
@@ -97,6 +106,7 @@ enum Happening {
     Admin(Request),
     Link(LinkEvent),
     Probe(u64, bool),
+    Resolved(String, Vec<IpAddr>),
 }
 
 /// The wish to end.
@@ -124,8 +134,12 @@ impl Daemon {
                     }
                 }
                 () = until(self.clock, due) => {}
-                () = signals.next() => break Stop { open: false },
+                signal = signals.next() => match signal {
+                    Wanted::Stop => break Stop { open: false },
+                    Wanted::Reload => self.reload_for_signal().await,
+                },
             }
+            self.answer_reload().await;
             self.catch_up().await;
         };
         self.stop(stop).await
@@ -158,6 +172,9 @@ impl Daemon {
             Happening::Store(reply) => self.handle_store(now, reply),
             Happening::Link(event) => self.handle_link(now, event),
             Happening::Probe(probe, answered) => self.node.handle_probe(now, probe, answered),
+            Happening::Resolved(name, addresses) => {
+                self.node.handle_resolved(now, &name, &addresses);
+            }
             Happening::Admin(request) => return self.handle_admin(now, request).await,
         }
         self.carry_out().await;
@@ -187,6 +204,10 @@ impl Daemon {
         if let admin::Command::Stop { open } = command {
             let _ = reply.send(Ok(serde_json::json!({ "text": "stopping" })));
             return Some(Stop { open });
+        }
+        if command == admin::Command::Reload {
+            self.running.asked.push(reply);
+            return None;
         }
         if command == admin::Command::Connections {
             self.listings.retain(|_, reply| !reply.is_closed());
@@ -261,10 +282,17 @@ fn notify(state: &[NotifyState<'_>]) {
     }
 }
 
-/// The signals that end the process.
+/// The signals that the process obeys.
 struct Signals {
     terminate: Signal,
     interrupt: Signal,
+    hangup: Signal,
+}
+
+/// What a signal wants.
+enum Wanted {
+    Stop,
+    Reload,
 }
 
 impl Signals {
@@ -275,13 +303,15 @@ impl Signals {
         Ok(Signals {
             terminate: listen(SignalKind::terminate())?,
             interrupt: listen(SignalKind::interrupt())?,
+            hangup: listen(SignalKind::hangup())?,
         })
     }
 
-    async fn next(&mut self) {
+    async fn next(&mut self) -> Wanted {
         tokio::select! {
-            _ = self.terminate.recv() => {}
-            _ = self.interrupt.recv() => {}
+            _ = self.terminate.recv() => Wanted::Stop,
+            _ = self.interrupt.recv() => Wanted::Stop,
+            _ = self.hangup.recv() => Wanted::Reload,
         }
     }
 }

@@ -8,6 +8,8 @@ mod log;
 mod metrics;
 mod outputs;
 mod probe;
+mod reload;
+mod resolve;
 mod sockets;
 mod start;
 mod state;
@@ -15,7 +17,7 @@ mod state;
 use crate::config::Config;
 use crate::keys::{self, KeyFileError};
 use std::io;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use vipsec_crypto::identity::Identity;
 
 /// Why a node cannot run.
@@ -99,12 +101,14 @@ pub enum RunError {
     },
 }
 
-/// Runs the node until it is told to stop; `notes` on its configuration are logged.
+/// Runs the node until it is told to stop. `file` is where the configuration is from, and is read
+/// again when it is told to reload.
 ///
 /// # Errors
 /// [`RunError`]; nothing that was set up is left but the fence.
-pub fn run(config: Config, notes: &[String]) -> Result<(), RunError> {
+pub fn run(config: Config, file: &Path) -> Result<(), RunError> {
     log::start(config.node.log);
+    let notes = config.notes(file);
     for note in notes {
         tracing::warn!("{note}");
     }
@@ -113,7 +117,7 @@ pub fn run(config: Config, notes: &[String]) -> Result<(), RunError> {
         .build()
         .map_err(|source| RunError::System { what: "start the main loop", source })?;
     runtime.block_on(async {
-        let daemon = start::start(config).await?;
+        let daemon = start::start(config, file).await?;
         daemon.run().await
     })
 }

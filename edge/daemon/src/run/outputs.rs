@@ -54,6 +54,9 @@ impl Daemon {
                 let probe = Probe { number: probe, address, patience: timeout, mark };
                 probe.begin(self.inputs.probe_results.clone());
             }
+            Output::Resolve { name } => {
+                super::resolve::begin(name, self.inputs.resolved.clone());
+            }
             Output::Connections { query, connections } => {
                 if let Some(reply) = self.listings.remove(&query) {
                     let _ = reply.send(value(&connections));

@@ -22,7 +22,7 @@ use vipsec_store::{Pace, Reply, SqliteConfig, Store};
 const REPORTS: usize = 8192;
 
 /// Opens everything and makes the node, which has not begun yet.
-pub(super) async fn start(config: Config) -> Result<Daemon, RunError> {
+pub(super) async fn start(config: Config, file: &std::path::Path) -> Result<Daemon, RunError> {
     let clock = Clock::start();
     let state = StateDir::open(&config.node.state_dir)?;
     let identity = identity(&config)?;
@@ -50,7 +50,22 @@ pub(super) async fn start(config: Config) -> Result<Daemon, RunError> {
     let inputs = Inputs::new(reports, store_replies, admin, links);
     let metrics = Metrics::new();
     let listings = BTreeMap::new();
-    Ok(Daemon { node, clock, plane, store, state, events, metrics, mark, api, inputs, listings })
+    let running = super::reload::Running::new(config, file);
+    let daemon = Daemon {
+        node,
+        clock,
+        plane,
+        store,
+        state,
+        events,
+        metrics,
+        mark,
+        api,
+        inputs,
+        listings,
+        running,
+    };
+    Ok(daemon)
 }
 
 /// The data plane and what its workers report.

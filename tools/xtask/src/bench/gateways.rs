@@ -92,14 +92,14 @@ pub(super) fn vipsec_pair(lab: &Lab, pair: &Pair, is_encapsulated: bool) -> Resu
         let vips = format!(
             "[[vip]]\naddress = \"{vip}\"\ninterface = \"out0\"\n\
              [[vip.connection]]\nname = \"pair\"\nlocal_id = \"{vip}\"\nremote_id = \"{peer}\"\n\
-             psk = \"topsecretpsk\"\nremote = \"{peer}\"\ninitiate = {initiates}\n\
+             psk = \"topsecretpsk\"\nremote = \"{peer}\"\nstart = \"{start}\"\n\
              proposals = [\"aes256gcm16-prfsha256-x25519\"]\n\
              force_encapsulation = {is_encapsulated}\n\
              [[vip.connection.child]]\nname = \"net\"\nlocal = [\"{own}/32\"]\n\
              remote = [\"{inner}/32\"]\nproposals = [\"aes256gcm16\"]\n",
             vip = end.vip,
             peer = other.vip,
-            initiates = end.name == RIGHT.name,
+            start = if end.name == RIGHT.name { "at-start" } else { "never" },
             own = end.inner,
             inner = other.inner,
         );
