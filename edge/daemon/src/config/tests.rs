@@ -240,11 +240,6 @@ fn every_kind_of_mistake_has_its_answer() {
             "a pre-shared key is missing; allowed is `psk` or `psk_file`",
         ),
         ("psk_file = \"/etc/vipsec/road.psk\"", "psk = \"\"", "is empty; allowed"),
-        (
-            "remote = [\"198.51.100.7\", \"branch.example.org\"]",
-            "",
-            "needs to know where to; allowed is",
-        ),
         ("mode = \"tunnel\"", "mode = \"tunel\"", "allowed is \"tunnel\", \"transport\""),
         ("remote = [\"10.8.0.0/16\"]", "", "`remote` is missing; without a pool"),
         ("local = [\"10.3.0.0/24\"]", "local = []", "no selector; allowed are"),
