@@ -77,7 +77,7 @@ impl Engine {
 
     /// The connections have other places now; each keeps what was tried for it.
     pub(super) fn rearrange_starts(&mut self, before: &Config) {
-        let earlier = core::mem::replace(&mut self.starts.attempts, Vec::new());
+        let earlier = core::mem::take(&mut self.starts.attempts);
         let names = before.connections.iter().map(|connection| connection.name.as_str());
         let mut earlier: Vec<(&str, Attempts)> = names.zip(earlier).collect();
         for (place, (_, attempts)) in earlier.iter_mut().enumerate() {
