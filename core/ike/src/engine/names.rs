@@ -26,11 +26,14 @@ impl Engine {
         let mut found = Vec::new();
         for (place, connection) in self.config.connections.iter_mut().enumerate() {
             for remote in connection.remote_names.iter_mut().filter(|r| r.name == name) {
-                remote.addresses = addresses.to_vec();
-                found.push(place);
+                let news = core::mem::replace(&mut remote.addresses, addresses.to_vec());
+                found.push((place, news.is_empty()));
             }
         }
-        for place in found {
+        for (place, first) in found {
+            if first {
+                self.forget_attempts(place);
+            }
             self.arm_start_if_wanted(place, now);
         }
     }

@@ -103,6 +103,13 @@ impl Engine {
         }
     }
 
+    /// What was tried is of no account any more.
+    pub(super) fn forget_attempts(&mut self, place: usize) {
+        if let Some(attempts) = self.starts.attempts.get_mut(place) {
+            (attempts.made, attempts.quiet_until) = (0, Timestamp(0));
+        }
+    }
+
     /// Whether a connection is to be up whatever happens.
     fn is_wanted(&self, place: usize) -> bool {
         let wish = self.starts.attempts.get(place).map(|attempts| attempts.wish);

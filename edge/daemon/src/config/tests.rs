@@ -200,7 +200,7 @@ fn every_kind_of_mistake_has_its_answer() {
         ),
         ("name = \"a\"    ", "nam = \"a\"    ", "unknown key `nam`; allowed is `name`"),
         (
-            "dns = [\"10.3.0.53\"]",
+            "announce_version = false",
             "refuse_nat = true\nforce_encapsulation = true",
             "pretends the NAT that `refuse_nat` refuses",
         ),
