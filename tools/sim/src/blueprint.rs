@@ -222,6 +222,7 @@ fn child(settings: &Settings, peer: bool) -> Child {
             integrity: vec![Integrity::HmacSha2_256_128],
             groups: Vec::new(),
             esn: EspProposal::usual()[0].esn.clone(),
+            additional: Vec::new(),
         }];
     }
     child

@@ -12,8 +12,8 @@ use std::path::Path;
 use std::time::Duration;
 use toml::Spanned;
 use vipsec_ike::{DpdAction, EspProposal, IkeProposal, Mode, Selector, Start};
-use vipsec_wire::ike::{Identity, TrafficSelector};
 use vipsec_wire::ike::configuration::is_domain;
+use vipsec_wire::ike::{Identity, TrafficSelector};
 use vipsec_wire::secret::SecretBytes;
 
 /// Reads the file of a pre-shared key, or says what is wrong with it.

@@ -65,7 +65,7 @@ impl Daemon {
         let difference = difference(&self.running.config, &config);
         self.node.handle_config(self.clock.now(), core::vips(&config));
         self.running.config = config;
-        self.carry_out();
+        self.carry_out().await;
         for note in &notes {
             tracing::warn!("{note}");
         }
@@ -75,14 +75,11 @@ impl Daemon {
     /// Closes what is protected from now on. What is not any more stays closed until a restart:
     /// late packets of its SAs must not leave in clear.
     async fn protect_more(&self, config: &Config) -> Result<(), Failure> {
-        let known: Vec<_> = self.running.config.vips.iter().flat_map(|v| &v.protected).collect();
         let all = config.vips.iter().flat_map(|vip| &vip.protected);
-        let new: Vec<_> = all.filter(|prefix| !known.contains(prefix)).collect();
-        for prefix in core::dataplane_prefixes(new.into_iter()) {
-            self.plane.protect(prefix).await.map_err(|error| {
-                Failure::Refused(format!("{prefix:?} cannot be closed: {}", crate::explain(&error)))
-            })?;
-        }
+        let all = core::dataplane_prefixes(all);
+        self.plane.protect(&all).await.map_err(|error| {
+            Failure::Refused(format!("nothing was changed: {}", crate::explain(&error)))
+        })?;
         Ok(())
     }
 }
