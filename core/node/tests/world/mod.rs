@@ -47,6 +47,8 @@ fn connection(remote: RemoteAddresses) -> Connection {
     let any = || vec![Selector::Fixed(TrafficSelector::any_v4())];
     connection.children = vec![Child::new("net", any(), any())];
     connection.remote = remote;
+    // Two messages each way, and no more.
+    connection.proposals.iter_mut().for_each(|proposal| proposal.additional.clear());
     connection
 }
 
