@@ -18,7 +18,7 @@ fn ip(text: &str) -> IpAddr {
 
 /// The node's VIP with a pool for its peers.
 fn with_pool(world: &World) -> VipConfig {
-    let mut config = config(world.now.0, world.floor.clone(), &["a"]).vips.remove(0);
+    let mut config = config(world.now.0, world.floor, &["a"]).vips.remove(0);
     let connection = &mut config.ike.as_mut().expect("a candidate").connections[0];
     connection.pools = vec![Pool::new("clients", ip("10.77.0.10"), ip("10.77.0.20"))];
     connection.children[0].remote = vec![Selector::Dynamic];
