@@ -26,6 +26,7 @@ fn config(pools: Vec<Pool>) -> Config {
         connections: vec![connection],
         limits: Limits::default(),
         retransmit: Retransmit::default(),
+        fragment_size: None,
     }
 }
 

@@ -58,6 +58,7 @@ pub(crate) fn ike(vip: Vip, remote: RemoteAddresses) -> vipsec_ike::Config {
         connections: vec![connection(remote)],
         limits: vipsec_ike::Limits::default(),
         retransmit: vipsec_ike::Retransmit::default(),
+        fragment_size: Some(vipsec_ike::FRAGMENT_SIZE),
     }
 }
 
