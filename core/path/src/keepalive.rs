@@ -108,7 +108,7 @@ impl Path {
             return due;
         }
         mapping.sent = now;
-        let route = Route::Udp { local, remote, tos: 0 };
+        let route = Route::Udp { local, remote, tos: 0, may_fragment: false };
         out.emit(route, NAT_KEEPALIVE.len(), &mut |place| {
             place[..NAT_KEEPALIVE.len()].copy_from_slice(&NAT_KEEPALIVE);
             NAT_KEEPALIVE.len()

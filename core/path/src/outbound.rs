@@ -211,7 +211,7 @@ impl Path {
             return self.too_big(now, vip, from, packet, mtu, out);
         }
         if constant.mode == Mode::Transport {
-            // Fragments follow ESP here: the kernel cuts the outer packet.
+            // Fragments follow ESP here.
             return self.seal(now, slot, packet, room, out);
         }
         let mut part = core::mem::take(&mut self.scratch);
@@ -250,7 +250,10 @@ impl Path {
         let at = live.outbound.payload_offset();
         let (outbound, ivs) = (&mut live.outbound, &mut self.ivs);
         let mut failure = None;
-        out.emit(route(&sa.constant, packet.traffic_class), max, &mut |place| {
+        // What need not, or must not, be cut inside is cut outside (RFC 4301 section 7).
+        let may_fragment = packet.bytes().len() > room;
+        let route = route(&sa.constant, packet.traffic_class, may_fragment);
+        out.emit(route, max, &mut |place| {
             let Some(payload) = place.get_mut(at..at + bytes.len()) else { return 0 };
             payload.copy_from_slice(bytes);
             if let Some((at, limit)) = clamp {
@@ -333,12 +336,13 @@ fn content(packet: &Packet<'_>, mode: Mode) -> Result<(u8, Range<usize>), DropRe
     }
 }
 
-fn route(sa: &ChildSa, traffic_class: u8) -> Route {
+fn route(sa: &ChildSa, traffic_class: u8, may_fragment: bool) -> Route {
     let endpoints = &sa.endpoints;
     let tos = ecn::encapsulate(traffic_class);
     if endpoints.encapsulated {
-        Route::Udp { local: endpoints.local, remote: endpoints.remote, tos }
+        Route::Udp { local: endpoints.local, remote: endpoints.remote, tos, may_fragment }
     } else {
-        Route::Esp { local: endpoints.local.ip(), remote: endpoints.remote.ip(), tos }
+        let (local, remote) = (endpoints.local.ip(), endpoints.remote.ip());
+        Route::Esp { local, remote, tos, may_fragment }
     }
 }

@@ -31,6 +31,8 @@ pub enum Route {
         remote: SocketAddr,
         /// DSCP and ECN of the outer header.
         tos: u8,
+        /// It is larger than the path, and has to be fragmented on the outside.
+        may_fragment: bool,
     },
     /// As plain ESP, IP protocol 50; the bytes start at the SPI.
     Esp {
@@ -40,6 +42,8 @@ pub enum Route {
         remote: IpAddr,
         /// DSCP and ECN of the outer header.
         tos: u8,
+        /// It is larger than the path, and has to be fragmented on the outside.
+        may_fragment: bool,
     },
     /// As payload of a UDP datagram from this node's fabric address. It may exceed the MTU of the
     /// link: the kernel may fragment it.

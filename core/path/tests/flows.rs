@@ -408,6 +408,34 @@ fn a_packet_that_must_not_be_cut_is_answered_with_the_right_size() {
 }
 
 #[test]
+fn only_what_is_not_cut_inside_may_be_cut_outside() {
+    let may_fragment = |route: &Route| match route {
+        Route::Udp { may_fragment, .. } | Route::Esp { may_fragment, .. } => *may_fragment,
+        Route::Fabric { .. } => panic!("it goes to the peer"),
+    };
+    let mut transport = child(1, ip("198.51.100.1"));
+    transport.mode = Mode::Transport;
+    transport.local = vec![TrafficSelector::host(ip("192.0.2.10"))];
+    let mut ipv6 = child(1, ip("2001:db8:77::1"));
+    ipv6.local = vec![TrafficSelector::any_v6()];
+    for (sa, from, to, header) in [
+        (transport, "192.0.2.10:7", "198.51.100.1:4000", 28),
+        (ipv6, "[2001:db8:3::5]:7", "[2001:db8:77::1]:9", 48),
+    ] {
+        let peer = Peer::new(sa);
+        let mut world = world_with(&peer);
+        let now = world.now;
+        world.with("a", 0, |path, _| path.handle_pmtu(now, ip("198.51.100.1"), 1300));
+        for (length, expected) in [(1000, false), (1280, true)] {
+            world.arrives_inside("a", &udp(socket(from), socket(to), &vec![1; length - header]));
+            let sent = world.outside();
+            assert_eq!(sent.len(), 1, "in one piece");
+            assert_eq!(may_fragment(&sent[0].1), expected, "{length} bytes from {from}");
+        }
+    }
+}
+
+#[test]
 fn a_target_hears_of_its_own_packets_that_are_too_big() {
     let mut peer = Peer::number(1);
     let mut world = world_with(&peer);

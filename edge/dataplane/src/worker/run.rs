@@ -19,8 +19,8 @@ use crate::counters::Counters;
 use crate::error::DataPlaneError;
 use crate::offload::Segments;
 use crate::sys::{
-    Datagram, Fragmentation, Outgoing, Poller, Ready, ReceiveBatch, SendBatch, TunQueue,
-    read_path_mtu, would_block,
+    Datagram, Outgoing, Poller, Ready, ReceiveBatch, SendBatch, TunQueue, read_path_mtu,
+    would_block,
 };
 
 /// How often a worker looks again, giving the processor to others in between, before it sleeps.
@@ -330,14 +330,9 @@ impl Worker {
         let bytes = [marker, message].concat();
         let outgoing = [Outgoing { range: 0..bytes.len(), segment: 0, remote, tos: 0 }];
         let large = bytes.len() > SMALL_IKE && local.port() == PORT_ENCAPSULATED;
-        if large {
-            let _ = Fragmentation::Allowed.apply(&socket.fd, socket.is_v4());
-        }
         // The first error may be an earlier packet's.
-        let sent = (0..2).any(|_| self.ike.send(&socket.fd, &bytes, &outgoing).is_ok());
-        if large {
-            let _ = Fragmentation::Never.apply(&socket.fd, socket.is_v4());
-        }
+        let mut send = || (0..2).any(|_| self.ike.send(&socket.fd, &bytes, &outgoing).is_ok());
+        let sent = if large { socket.fragmenting(send) } else { send() };
         if !sent {
             self.counters.send_dropped.one();
         }

@@ -33,8 +33,16 @@ pub(super) struct Socket {
 }
 
 impl Socket {
+    /// Lets the kernel fragment what `send` sends on a socket that otherwise never does.
+    pub(super) fn fragmenting<R>(&self, send: impl FnOnce() -> R) -> R {
+        let _ = Fragmentation::Allowed.apply(&self.fd, self.is_v4());
+        let sent = send();
+        let _ = Fragmentation::Never.apply(&self.fd, self.is_v4());
+        sent
+    }
+
     /// Whether the address is of IPv4.
-    pub(super) fn is_v4(&self) -> bool {
+    fn is_v4(&self) -> bool {
         match self.kind {
             Kind::Udp(local) | Kind::Fabric(local) => local.is_ipv4(),
             Kind::Esp(local) => local.is_ipv4(),
@@ -85,8 +93,10 @@ impl Sockets {
     pub(super) fn of(&self, route: &Route) -> Option<(usize, SocketAddr, u8)> {
         let find = |wanted: Kind| self.0.iter().position(|s| s.kind == wanted);
         match *route {
-            Route::Udp { local, remote, tos } => find(Kind::Udp(local)).map(|i| (i, remote, tos)),
-            Route::Esp { local, remote, tos } => {
+            Route::Udp { local, remote, tos, .. } => {
+                find(Kind::Udp(local)).map(|i| (i, remote, tos))
+            }
+            Route::Esp { local, remote, tos, .. } => {
                 find(Kind::Esp(local)).map(|i| (i, SocketAddr::new(remote, 0), tos))
             }
             Route::Fabric { remote } => {

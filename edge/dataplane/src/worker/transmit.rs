@@ -30,13 +30,22 @@ struct Open {
     largest: usize,
 }
 
+/// How a packet or train leaves.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Way {
+    /// Index of the socket.
+    socket: usize,
+    /// The kernel may fragment it.
+    fragmenting: bool,
+}
+
 /// Packets on their way out.
 pub(super) struct Transmit {
     arena: Vec<u8>,
     used: usize,
-    /// What is to be sent, with the index of its socket beside it.
+    /// What is to be sent, with its way out beside it.
     outgoing: Vec<Outgoing>,
-    sockets: Vec<usize>,
+    ways: Vec<Way>,
     open: Option<Open>,
     batch: SendBatch,
     /// Per socket, packets above this size go one by one: the link is too small for a train.
@@ -52,7 +61,7 @@ impl Transmit {
             arena: vec![0; ARENA],
             used: 0,
             outgoing: Vec::new(),
-            sockets: Vec::new(),
+            ways: Vec::new(),
             open: None,
             batch: SendBatch::new(),
             largest,
@@ -86,10 +95,11 @@ impl Transmit {
         let Some((socket, remote, tos)) = target.or_else(|| sockets.of(&route)) else { return };
         let range = self.used..self.used + length;
         self.outgoing.push(Outgoing { range, segment: 0, remote, tos });
-        self.sockets.push(socket);
+        let fragmenting = may_fragment(&route);
+        self.ways.push(Way { socket, fragmenting });
         self.used += length;
         let largest = self.largest.get(socket).copied().unwrap_or(0);
-        let grows = length <= largest;
+        let grows = length <= largest && !fragmenting;
         self.open = grows.then_some(Open { route, segment: length, packets: 1, largest });
     }
 
@@ -118,15 +128,20 @@ impl Transmit {
     /// Sends everything.
     pub(super) fn flush(&mut self, sockets: &Sockets) {
         let mut first = 0;
-        while let Some(&index) = self.sockets.get(first) {
-            let run = self.sockets[first..].iter().take_while(|s| **s == index).count();
-            if let Some(socket) = sockets.get(index) {
-                self.send(socket, index, first..first + run);
+        while let Some(&way) = self.ways.get(first) {
+            let run = self.ways[first..].iter().take_while(|w| **w == way).count();
+            let (index, range) = (way.socket, first..first + run);
+            match sockets.get(index) {
+                Some(socket) if way.fragmenting => {
+                    socket.fragmenting(|| self.send(socket, index, range));
+                }
+                Some(socket) => self.send(socket, index, range),
+                None => {}
             }
             first += run;
         }
         self.outgoing.clear();
-        self.sockets.clear();
+        self.ways.clear();
         self.open = None;
         self.used = 0;
     }
@@ -196,6 +211,15 @@ impl Transmit {
             }
             left = left.get(sent.max(1)..).unwrap_or_default();
         }
+    }
+}
+
+/// Whether a packet is larger than its path. Frames between nodes have a socket that always lets the
+/// kernel fragment.
+fn may_fragment(route: &Route) -> bool {
+    match route {
+        Route::Udp { may_fragment, .. } | Route::Esp { may_fragment, .. } => *may_fragment,
+        Route::Fabric { .. } => false,
     }
 }
 

@@ -100,10 +100,15 @@ fn nothing_leaves_for_an_empty_packet_or_an_unknown_socket() {
     emit(&mut transmit, &sockets, remote, &[]);
     let local = "192.0.2.10:4500".parse().expect("address");
     let mut called = false;
-    transmit.emit(&sockets, Route::Udp { local, remote, tos: 0 }, 100, &mut |_| {
-        called = true;
-        10
-    });
+    transmit.emit(
+        &sockets,
+        Route::Udp { local, remote, tos: 0, may_fragment: false },
+        100,
+        &mut |_| {
+            called = true;
+            10
+        },
+    );
     assert!(!called && transmit.outgoing.is_empty());
     assert_eq!(transmit.counters.values().send_no_socket, 1);
 }

@@ -1,6 +1,8 @@
 //! Two data planes facing each other carry load, and every byte arrives as it was sent.
 
-use crate::lab::{Family, Lab, Process, example};
+use std::time::Duration;
+
+use crate::lab::{Family, Lab, Process, example, until};
 
 /// Both ends, and a server on the host behind y.
 fn tunnel(family: Family, more: &[&str]) -> (Lab, Process, Process, Process, String) {
@@ -72,6 +74,34 @@ fn without_hardware_segmentation() {
     }
     let printed = load(&lab, &format!("tcp {address} 20000000"));
     assert!(printed.starts_with("tcp 20000000 bytes"), "{printed}");
+}
+
+/// IPv6 hosts need not send packets below 1280 bytes, and the path carries less than that in ESP: the
+/// outer packet is fragmented.
+fn small_path(more: &[&str]) {
+    let lab = Lab::new(Family::V6);
+    for node in ["x", "y"] {
+        lab.ip(node, "link set out mtu 1300");
+    }
+    let _x = lab.tunnel(0, more);
+    let _y = lab.tunnel(1, more);
+    let ping = format!("ping -6 -c 1 -W 1 -s 1232 {}", lab.end(1).host);
+    let answered = || lab.try_shell("hx", &ping).status.success();
+    // The first shows the path's MTU.
+    assert!(until(Duration::from_secs(5), answered), "packets of 1280 bytes do not arrive");
+    for _ in 0..5 {
+        assert!(answered(), "some packets of 1280 bytes do not arrive");
+    }
+}
+
+#[test]
+fn the_smallest_large_ipv6_packet_passes_a_small_path_in_udp() {
+    small_path(&[]);
+}
+
+#[test]
+fn the_smallest_large_ipv6_packet_passes_a_small_path_in_plain_esp() {
+    small_path(&["--plain"]);
 }
 
 #[test]

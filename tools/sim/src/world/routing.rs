@@ -27,11 +27,11 @@ impl World {
         let role = process.workers.get(usize::from(worker)).map(|worker| worker.role);
         let epoch = role.filter(|(_, owner)| *owner).map(|(epoch, _)| epoch);
         match effect {
-            Effect::Emit(Route::Udp { local, remote, tos }, payload) => {
+            Effect::Emit(Route::Udp { local, remote, tos, .. }, payload) => {
                 let packet = Outer { source: local, destination: remote, tos, esp: false, payload };
                 self.send_outside(process.actor, epoch, serial, packet);
             }
-            Effect::Emit(Route::Esp { local, remote, tos }, payload) => {
+            Effect::Emit(Route::Esp { local, remote, tos, .. }, payload) => {
                 let (source, destination) = (SocketAddr::new(local, 0), SocketAddr::new(remote, 0));
                 let packet = Outer { source, destination, tos, esp: true, payload };
                 self.send_outside(process.actor, epoch, serial, packet);
