@@ -4,7 +4,7 @@
 use std::process::Command;
 
 use anyhow::{Context, Result};
-use vipsec_lab::binaries::{self, workspace};
+use vipsec_lab::binaries::{self, Binaries, workspace};
 use vipsec_lab::packages;
 use vipsec_lab::run::is_root;
 
@@ -21,7 +21,7 @@ pub(crate) fn run() -> Result<()> {
     set_up()?;
     lint()?;
     step("unit, property and vector tests");
-    cargo("test --workspace --exclude vipsec-tests --no-fail-fast")?;
+    cargo("test --workspace --exclude vipsec-tests --exclude vipsec-dataplane --no-fail-fast")?;
     step("the simulator");
     for (first, seeds) in SEEDS {
         sim::search(seeds, first, None)?;
@@ -53,12 +53,21 @@ fn set_up() -> Result<()> {
     execute(Command::new("sudo").arg(own).arg("set-up"), "sudo")
 }
 
-/// The tests that make namespaces: as root, one after the other, since they measure time.
+/// The tests that open raw sockets and make namespaces: as root, one after the other, since they
+/// measure time.
 fn real_networks() -> Result<()> {
     let built = binaries::build()?;
+    for package in ["vipsec-dataplane", "vipsec-tests"] {
+        as_root(package, &built)?;
+    }
+    Ok(())
+}
+
+/// Runs the tests of a package; it is built by whoever calls.
+fn as_root(package: &str, built: &Binaries) -> Result<()> {
     let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
     let mut command = Command::new(cargo);
-    command.args(["test", "--package", "vipsec-tests", "--no-fail-fast"]);
+    command.args(["test", "--package", package, "--no-fail-fast"]);
     if !is_root() {
         command.args(["--config", "target.'cfg(unix)'.runner = ['sudo', '-E']"]);
     }
@@ -66,7 +75,7 @@ fn real_networks() -> Result<()> {
         .args(["--", "--test-threads=1"])
         .envs(built.environment())
         .env("VIPSEC_LAB_REQUIRED", "1");
-    execute(&mut command, "cargo test --package vipsec-tests")
+    execute(&mut command, &format!("cargo test --package {package}"))
 }
 
 fn step(name: &str) {

@@ -1,4 +1,5 @@
-//! Namespaces, links and processes of one test; all are gone when it is over.
+//! Namespaces, links and processes of one test; all are gone when it is over. They are named like
+//! those of `vipsec-lab`, which removes what a run that was killed has left.
 
 use std::io::{BufRead, BufReader, Write};
 use std::path::PathBuf;
@@ -77,7 +78,7 @@ impl Lab {
         let uid = status.lines().find(|l| l.starts_with("Uid:")).expect("Uid line");
         assert_eq!(uid.split_whitespace().nth(1), Some("0"), "this test needs root");
         let number = COUNT.fetch_add(1, Ordering::Relaxed);
-        let lab = Lab { prefix: format!("dp-{}-{number}", std::process::id()), family };
+        let lab = Lab { prefix: format!("vl{}n{number}", std::process::id()), family };
         for node in ["hx", "x", "y", "hy"] {
             run("ip", &["netns", "add", &lab.name(node)]);
             lab.ip(node, "link set lo up");
