@@ -3,10 +3,12 @@
 use std::thread::sleep;
 use std::time::Duration;
 
-use anyhow::Result;
+use anyhow::{Context, Result, ensure};
+use serde_json::Value;
 use vipsec_lab::clock::now_us;
 use vipsec_lab::flow::Window;
 use vipsec_lab::run::Lab;
+use vipsec_lab::topology::VIP;
 use vipsec_tests::cluster::{Cluster, check_no_loss, check_survival};
 use vipsec_tests::in_lab;
 
@@ -20,16 +22,33 @@ fn transfer_there_and_back(lab: &Lab) -> Result<()> {
     let workload = cluster.workload(lab)?;
     sleep(Duration::from_secs(1));
     let began = now_us();
+    check_kinds(&cluster, "a", &[("b", "routed"), ("t1", "routed"), ("t2", "routed")])?;
     cluster.transfer("a", "b")?;
     sleep(Duration::from_secs(2));
+    check_kinds(&cluster, "b", &[("b", "local"), ("t1", "routed"), ("t2", "routed")])?;
     cluster.wait_for_role("a", "ready")?;
     cluster.transfer("b", "a")?;
     sleep(Duration::from_secs(2));
+    check_kinds(&cluster, "a", &[("b", "routed"), ("t1", "routed"), ("t2", "routed")])?;
     let records = workload.finish()?;
     check_survival(&records)?;
     check_no_loss(&records, Window { from_us: began, to_us: now_us() })?;
     cluster.check_no_renegotiation()?;
     cluster.judge_wire()
+}
+
+/// That the owner takes the web connections of each target for what they are to it.
+fn check_kinds(cluster: &Cluster, owner: &str, expected: &[(&str, &str)]) -> Result<()> {
+    let listed = cluster.node(owner)?.json("connections")?;
+    let web = |connection: &&Value| connection["local"] == format!("{VIP}:80");
+    let web: Vec<&Value> = listed.as_array().into_iter().flatten().filter(web).collect();
+    for (target, kind) in expected {
+        let mut of_target = web.iter().filter(|connection| connection["target"] == *target);
+        let first = of_target.next().with_context(|| format!("none with {target}: {listed}"))?;
+        ensure!(first["kind"] == *kind, "{first} at {owner}");
+        ensure!(of_target.all(|other| other["kind"] == *kind), "{web:?} at {owner}");
+    }
+    Ok(())
 }
 
 #[test]
