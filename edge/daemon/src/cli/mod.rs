@@ -10,10 +10,11 @@ mod tests;
 pub use client::ClientError;
 
 use crate::config::Config;
-use crate::config::mistake::ConfigError;
+use crate::config::mistake::{ConfigError, Mistake};
 use crate::keys::{self, KeyFileError};
 use crate::random::OsRandom;
 use clap::{Args, Parser, Subcommand};
+use serde_json::{Value, json};
 use std::io::{self, Write};
 use std::net::IpAddr;
 use std::path::PathBuf;
@@ -31,11 +32,20 @@ enum Command {
     /// Run the node that a configuration file describes
     Run(ConfigFile),
     /// Say what is wrong with a configuration file
-    CheckConfig(ConfigFile),
+    CheckConfig {
+        #[command(flatten)]
+        file: ConfigFile,
+        /// Print JSON
+        #[arg(long)]
+        json: bool,
+    },
     /// Make key files, or show the public half of one
     Keygen {
         #[command(subcommand)]
         kind: Keygen,
+        /// Print JSON
+        #[arg(long, global = true)]
+        json: bool,
     },
     /// Show the node, its cluster and its VIPs
     Status(Daemon),
@@ -196,8 +206,9 @@ impl Cli {
                 let config = Config::load(&path)?;
                 Ok(crate::run::run(config, &path)?)
             }
-            Command::CheckConfig(file) => check_config(&file, out),
-            Command::Keygen { kind } => keygen(kind, out),
+            Command::CheckConfig { file, json: false } => check_config(&file, out),
+            Command::CheckConfig { file, json: true } => check_config_json(&file, out),
+            Command::Keygen { kind, json } => keygen(kind, json, out),
             other => control::execute(other, out),
         }
     }
@@ -214,16 +225,39 @@ fn check_config(file: &ConfigFile, out: &mut dyn Write) -> Result<(), CliError> 
     Ok(())
 }
 
-fn keygen(kind: Keygen, out: &mut dyn Write) -> Result<(), CliError> {
+/// The same as an object: `mistakes`, each with `line`, `column` and `text`, and `notes`.
+fn check_config_json(file: &ConfigFile, out: &mut dyn Write) -> Result<(), CliError> {
+    let checked = Config::load(&file.config);
+    let (mistakes, notes) = match &checked {
+        Ok(config) => (&[][..], config.notes(&file.config)),
+        Err(ConfigError::Mistakes { mistakes, .. }) => (mistakes.as_slice(), Vec::new()),
+        Err(ConfigError::Read { .. }) => (&[][..], Vec::new()),
+    };
+    let mistake = |m: &Mistake| json!({ "line": m.line, "column": m.column, "text": m.text });
+    let mistakes: Vec<Value> = mistakes.iter().map(mistake).collect();
+    writeln!(out, "{:#}", json!({ "mistakes": mistakes, "notes": notes }))?;
+    Ok(crate::run::check_keys(&checked?)?)
+}
+
+fn keygen(kind: Keygen, json: bool, out: &mut dyn Write) -> Result<(), CliError> {
     let public = match kind {
         Keygen::Store { file } => {
             keys::generate_store(&file, &mut OsRandom::default())?;
-            writeln!(out, "{}: made; every candidate needs this same file", file.display())?;
+            if json {
+                writeln!(out, "{:#}", json!({ "file": file }))?;
+            } else {
+                writeln!(out, "{}: made; every candidate needs this same file", file.display())?;
+            }
             return Ok(());
         }
         Keygen::Node { file } => keys::generate_node(&file, &mut OsRandom::default())?,
         Keygen::Public { file } => keys::read_node(&file)?.public_key(),
     };
-    writeln!(out, "{}", keys::public_to_text(&public))?;
+    let public = keys::public_to_text(&public);
+    if json {
+        writeln!(out, "{:#}", json!({ "public_key": public }))?;
+    } else {
+        writeln!(out, "{public}")?;
+    }
     Ok(())
 }

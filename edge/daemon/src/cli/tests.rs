@@ -156,6 +156,11 @@ fn keys_are_made_on_the_command_line() {
     let made = keygen("node").expect("made");
     assert_eq!(keygen("public"), Ok(made));
     assert!(keygen("node").expect_err("exists").contains("not overwritten"));
+    let json = ["vipsec", "keygen", "public", file, "--json"];
+    let mut out = Vec::new();
+    Cli::try_parse_from(json).expect("a command").execute(&mut out).expect("read");
+    let shown: Value = serde_json::from_slice(&out).expect("JSON");
+    assert_eq!(Ok(format!("{}\n", shown["public_key"].as_str().expect("text"))), keygen("public"));
 }
 
 #[test]
@@ -167,6 +172,16 @@ fn mistakes_in_a_file_are_the_answer_of_check_config() {
     let cli = Cli::try_parse_from(line).expect("a command");
     let why = crate::explain(&cli.execute(&mut Vec::new()).expect_err("a mistake"));
     assert!(why.contains("vipsec.toml:2:8: \"a b\" is no node name; allowed are"), "{why}");
+    let mut out = Vec::new();
+    let cli = Cli::try_parse_from([&line[..], &["--json"]].concat()).expect("a command");
+    cli.execute(&mut out).expect_err("a mistake");
+    let shown: Value = serde_json::from_slice(&out).expect("JSON");
+    assert_eq!(
+        (&shown["mistakes"][0]["line"], &shown["mistakes"][0]["column"]),
+        (&2.into(), &8.into())
+    );
+    let text = shown["mistakes"][0]["text"].as_str().expect("text");
+    assert!(text.starts_with("\"a b\" is no node name; allowed are"), "{shown}");
 }
 
 #[test]
