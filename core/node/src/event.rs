@@ -19,8 +19,8 @@ pub enum Event {
     StoreUp,
     /// A record cannot be used: its SA alone is left out, and the record stays as it is.
     BadRecord(Key, RecordError),
-    /// Records that do not make an SA together: it alone is left out.
-    BadSa(Vip, vipsec_ike::Error),
+    /// A record that can be read and makes no SA with the others: it alone is left out.
+    BadSa(Key, vipsec_ike::Error),
     /// A worker has no room for a Child SA, or cannot use its keys.
     NotInstalled(Vip, EspSpi),
     /// A new SA goes on although the store has not confirmed it.
@@ -73,10 +73,10 @@ impl Event {
                 fields.insert("vip", vip.to_string());
                 ike_fields(event, &mut fields);
             }
-            Event::BadRecord(key, _) => {
+            Event::BadRecord(key, _) | Event::BadSa(key, _) => {
                 fields.insert("record", key.to_string());
             }
-            Event::BadSa(vip, _) | Event::Protected(vip) => {
+            Event::Protected(vip) => {
                 fields.insert("vip", vip.to_string());
             }
             Event::Unprotected(vip, ids) => {
@@ -191,7 +191,9 @@ impl fmt::Display for Event {
             Event::StoreDown(error) => write!(f, "the store does not answer: {error}"),
             Event::StoreUp => f.write_str("the store answers again"),
             Event::BadRecord(key, error) => write!(f, "record {key} is left out: {error}"),
-            Event::BadSa(vip, error) => write!(f, "{vip}: an SA is left out: {error}"),
+            Event::BadSa(key, error) => {
+                write!(f, "record {key} makes no SA and is left out: {error}")
+            }
             Event::NotInstalled(vip, spi) => {
                 write!(f, "{vip}: Child SA {spi} could not be installed")
             }

@@ -223,9 +223,10 @@ impl Node {
             | Change::Lease(_)
             | Change::LeaseGone(_) => Vec::new(),
         };
+        let record = record_of(vip, &change);
         let Some(candidate) = self.candidate(vip) else { return };
         if let Err(error) = candidate.engine.apply(now, change) {
-            self.event(crate::Event::BadSa(vip, error));
+            self.event(crate::Event::BadSa(record, error));
         }
         for spi_in in touched {
             self.reconcile(vip, spi_in);
@@ -323,5 +324,18 @@ impl Node {
                 return self.written(now, vip, outcome);
             }
         }
+    }
+}
+
+/// The record that a change comes from.
+fn record_of(vip: Vip, change: &Change) -> Key {
+    match change {
+        Change::IkeConstant(record) => Key::ike(vip, record.id),
+        Change::IkeMutable { id, .. } => Key::ike_state(vip, *id),
+        Change::IkeGone(id) => Key::ike(vip, *id),
+        Change::ChildConstant(record) => Key::child(vip, record.inbound.spi),
+        Change::ChildGone { spi_in, .. } => Key::child(vip, *spi_in),
+        Change::Lease(lease) => Key::lease(vip, lease.address),
+        Change::LeaseGone(address) => Key::lease(vip, *address),
     }
 }

@@ -22,7 +22,7 @@ pub struct StatusView {
     /// The VIPs.
     pub vips: Vec<VipView>,
     /// Packets that the workers have dropped since the start, and IKE messages without effect, by
-    /// reason.
+    /// reason. The shell adds what its packet filter drops.
     pub drops: BTreeMap<&'static str, u64>,
 }
 

@@ -95,7 +95,10 @@ fn a_damaged_record_costs_its_own_sa_alone_and_stays_as_it_is() {
     let damage = Transaction { conditions: Vec::new(), operations: vec![put] };
     world.store.commit(&[damage]).unwrap();
     world.restart();
-    assert!(world.saw("bad-record"));
+    let fields = world.events.iter().filter(|e| e.kind() == "bad-record").map(|e| e.fields());
+    let named: Vec<String> = fields.filter_map(|mut fields| fields.remove("record")).collect();
+    assert!(named.contains(&key), "{named:?}");
+    assert!(named.contains(&format!("{key}/state")), "nor is there an SA without it: {named:?}");
     assert!(world.node.sas(world.now).is_empty());
     assert_eq!(world.installs(), 0);
     assert_eq!(world.records()[&key], value);

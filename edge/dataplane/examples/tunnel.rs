@@ -210,7 +210,8 @@ async fn obey(handle: Handle, vip: Vip) -> Result<(), Failure> {
             "announce" => handle.announce(vip),
             "withdraw" => handle.withdraw(vip),
             "counters" => {
-                for (name, value) in handle.counters().iter() {
+                let fence = handle.fence_drops().await;
+                for (name, value) in handle.counters().iter().chain(fence) {
                     println!("{name} {value}");
                 }
             }

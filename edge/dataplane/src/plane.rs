@@ -123,6 +123,12 @@ impl Handle {
         self.counters.values()
     }
 
+    /// What the fence has dropped since it was loaded, by reason. Asks `nft`, and needs not be
+    /// awaited where it was called.
+    pub fn fence_drops(&self) -> impl Future<Output = Vec<(&'static str, u64)>> + use<> {
+        Fence::drops(self.config.instance.clone())
+    }
+
     /// Gives a command to one worker. Commands keep their order. Blocks, for at most a second, when
     /// thousands wait already.
     ///

@@ -26,6 +26,10 @@ pub(super) fn status(answer: &Value) -> String {
     if targets.row_count() > 0 {
         let _ = writeln!(out, "\n{targets}");
     }
+    let drops = drops(answer);
+    if drops.row_count() > 0 {
+        let _ = writeln!(out, "\n{drops}");
+    }
     for vip in list(answer, "vips") {
         if let Some(refusal) = vip.get("refusal").and_then(Value::as_str) {
             let _ = writeln!(out, "\n{}: {refusal}", text(vip, "address"));
@@ -80,6 +84,17 @@ fn backups(vip: &Value) -> Vec<String> {
     };
     let others = list(vip, "backups").filter(|b| text(b, "node") != text(vip, "owner"));
     others.map(backup).collect()
+}
+
+/// What was dropped, if anything was.
+fn drops(answer: &Value) -> Table {
+    let mut table = table(&["DROPPED FOR", "PACKETS"]);
+    for (reason, count) in answer.get("drops").and_then(Value::as_object).into_iter().flatten() {
+        if count.as_u64() != Some(0) {
+            table.add_row([reason.clone(), plain(count)]);
+        }
+    }
+    table
 }
 
 fn targets(answer: &Value) -> Table {
@@ -280,6 +295,7 @@ mod tests {
                 "replay": "bounded", "replay_bound_packets": 12, "ike_sas": 1, "child_sas": 2,
                 "targets": [{ "service": "web", "node": "b", "weight": 1, "healthy": false }],
             }],
+            "drops": { "no_sa": 17, "fence_out": 0 },
         });
         let text = status(&answer);
         for part in [
@@ -291,9 +307,12 @@ mod tests {
             "bounded, 12 packets",
             "ill",
             "192.0.2.10: rolled back",
+            "no_sa",
+            "17",
         ] {
             assert!(text.contains(part), "{part:?} is missing in\n{text}");
         }
+        assert!(!text.contains("fence_out"), "nothing to tell");
     }
 
     #[test]

@@ -20,11 +20,11 @@ enum Sa {
 impl Daemon {
     pub(super) fn execute(&mut self, now: Timestamp, command: Command) -> Result<Value, Failure> {
         match command {
-            Command::Status => value(&self.node.status()),
+            Command::Status | Command::Connections | Command::Metrics => {
+                Err(Failure::Refused("not answered by the node alone".to_owned()))
+            }
             Command::Sas => value(&self.node.sas(now)),
             Command::Leases => value(&self.node.leases(now)),
-            Command::Connections => Err(Failure::Refused("answered by the workers".to_owned())),
-            Command::Metrics => Ok(Value::String(self.render_metrics())),
             Command::Transfer { vip, to } => self.transfer(now, Vip(vip), &to),
             Command::Rekey(sa) => self.rekey(now, &sa),
             Command::Terminate(sa) => self.terminate(now, &sa),

@@ -2,6 +2,7 @@
 //! before anything else happens.
 
 use super::RunError;
+use super::commands::value;
 use super::metrics::Metrics;
 use super::reload::Running;
 use super::resolve::Resolved;
@@ -219,6 +220,19 @@ impl Daemon {
                 }
             }
             self.carry_out().await;
+            return None;
+        }
+        if command == admin::Command::Status {
+            let (mut status, fence) = (self.node.status(), self.plane.fence_drops());
+            tokio::spawn(async move {
+                status.drops.extend(fence.await);
+                let _ = reply.send(value(&status));
+            });
+            return None;
+        }
+        if command == admin::Command::Metrics {
+            let fence = self.plane.fence_drops().await;
+            let _ = reply.send(Ok(Value::String(self.render_metrics(fence))));
             return None;
         }
         let answer = self.execute(now, command);

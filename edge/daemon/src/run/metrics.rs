@@ -33,12 +33,12 @@ impl Metrics {
 }
 
 impl Daemon {
-    /// All figures as text.
-    pub(super) fn render_metrics(&self) -> String {
+    /// All figures as text, with what the fence has dropped.
+    pub(super) fn render_metrics(&self, fence: Vec<(&'static str, u64)>) -> String {
         metrics::with_local_recorder(&self.metrics.recorder, || {
             let status = self.node.status();
             note_status(&status);
-            for (reason, count) in status.drops {
+            for (reason, count) in status.drops.into_iter().chain(fence) {
                 counter!("vipsec_packets_dropped_total", "reason" => reason).absolute(count);
             }
             for (name, count) in self.plane.counters().iter() {

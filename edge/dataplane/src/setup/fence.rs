@@ -9,7 +9,7 @@ use tokio::process::Command;
 
 use super::netlink::Netlink;
 use super::policy::Way;
-use super::ruleset::{Ruleset, additions, table_name};
+use super::ruleset::{Ruleset, additions, counted, table_name};
 use super::sysctl;
 use crate::config::{Config, Prefix, PrefixSet};
 use crate::error::DataPlaneError;
@@ -94,6 +94,14 @@ impl Fence {
         }
         self.protected = wider;
         Ok(news)
+    }
+
+    /// Packets that the rules of an instance have dropped, by reason; nothing where that cannot be
+    /// read.
+    pub(crate) async fn drops(instance: String) -> Vec<(&'static str, u64)> {
+        let words = ["list", "counters", "table", "inet", &table_name(&instance)];
+        let output = Command::new("nft").args(words).output().await;
+        output.map_or_else(|_| Vec::new(), |o| counted(&String::from_utf8_lossy(&o.stdout)))
     }
 
     /// Takes the fence of an instance away, whether this or an earlier process built it.

@@ -19,6 +19,10 @@ pub(super) fn table_name(instance: &str) -> String {
     format!("vipsec_{instance}")
 }
 
+/// What is dropped, counted by reason: to or from an address of ours and neither IKE nor ESP; from a
+/// protected prefix in clear; to a protected prefix in clear.
+const COUNTERS: [&str; 3] = ["fence_own", "fence_in", "fence_out"];
+
 /// Everything that the rules depend on.
 #[derive(Debug, Clone)]
 pub(super) struct Ruleset {
@@ -48,6 +52,9 @@ impl Ruleset {
         let table = table_name(&self.instance);
         let mut text = format!("table inet {table} {{}}\ndelete table inet {table}\n");
         let _ = writeln!(text, "table inet {table} {{");
+        for name in COUNTERS {
+            let _ = writeln!(text, "  counter {name} {{}}");
+        }
         self.sets(&mut text);
         self.input(&mut text);
         self.forward(&mut text);
@@ -87,11 +94,11 @@ impl Ruleset {
     ip6 daddr @vip6 udp dport {{ 500, 4500 }} accept
     ip6 daddr @vip6 meta l4proto esp accept
     ip6 daddr @vip6 icmpv6 type packet-too-big accept
-    ip daddr @own4 drop
-    ip6 daddr @own6 drop
+    ip daddr @own4 counter name fence_own drop
+    ip6 daddr @own6 counter name fence_own drop
     icmpv6 type {{ nd-neighbor-solicit, nd-neighbor-advert, nd-router-advert }} accept
-    ip saddr @protected4 drop
-    ip6 saddr @protected6 drop
+    ip saddr @protected4 counter name fence_in drop
+    ip6 saddr @protected6 counter name fence_in drop
   }}
 ",
             tun = self.tun
@@ -103,14 +110,14 @@ impl Ruleset {
             text,
             "  chain forward {{
     type filter hook forward priority -10; policy accept;
-    iifname != \"{tun}\" ip saddr @protected4 drop
-    iifname != \"{tun}\" ip6 saddr @protected6 drop
-    oifname != \"{tun}\" ip daddr @protected4 drop
-    oifname != \"{tun}\" ip6 daddr @protected6 drop
-    oifname != \"{tun}\" ip saddr @own4 drop
-    oifname != \"{tun}\" ip6 saddr @own6 drop
-    iifname != \"{tun}\" ip daddr @own4 drop
-    iifname != \"{tun}\" ip6 daddr @own6 drop
+    iifname != \"{tun}\" ip saddr @protected4 counter name fence_in drop
+    iifname != \"{tun}\" ip6 saddr @protected6 counter name fence_in drop
+    oifname != \"{tun}\" ip daddr @protected4 counter name fence_out drop
+    oifname != \"{tun}\" ip6 daddr @protected6 counter name fence_out drop
+    oifname != \"{tun}\" ip saddr @own4 counter name fence_own drop
+    oifname != \"{tun}\" ip6 saddr @own6 counter name fence_own drop
+    iifname != \"{tun}\" ip daddr @own4 counter name fence_own drop
+    iifname != \"{tun}\" ip6 daddr @own6 counter name fence_own drop
   }}
 ",
             tun = self.tun
@@ -124,17 +131,27 @@ impl Ruleset {
     type filter hook output priority -10; policy accept;
     oifname {{ \"lo\", \"{tun}\" }} accept
     meta mark {mark:#x} accept
-    ip saddr @own4 drop
-    ip6 saddr @own6 drop
+    ip saddr @own4 counter name fence_own drop
+    ip6 saddr @own6 counter name fence_own drop
     icmpv6 type {{ nd-neighbor-solicit, nd-neighbor-advert, nd-router-solicit }} accept
-    ip daddr @protected4 drop
-    ip6 daddr @protected6 drop
+    ip daddr @protected4 counter name fence_out drop
+    ip6 daddr @protected6 counter name fence_out drop
   }}
 ",
             tun = self.tun,
             mark = self.mark
         );
     }
+}
+
+/// Reads what `nft list counters` says of a table.
+pub(super) fn counted(listing: &str) -> Vec<(&'static str, u64)> {
+    let count = |part: &str| {
+        let name = COUNTERS.into_iter().find(|name| part.starts_with(name))?;
+        let packets = part.split_whitespace().skip_while(|word| *word != "packets").nth(1)?;
+        Some((name, packets.parse().ok()?))
+    };
+    listing.split("counter ").filter_map(count).collect()
 }
 
 /// A script that adds prefixes to those that the table of an instance protects.
@@ -198,6 +215,23 @@ mod tests {
         assert!(text.contains("elements = { 10.77.0.0/24 }"));
         assert!(text.contains("elements = { 2001:db8::10 }"));
         assert!(text.contains("meta mark 0x7670 accept"));
+    }
+
+    #[test]
+    fn every_drop_is_counted() {
+        let text = ruleset(&[]).script();
+        let uncounted =
+            |line: &&str| line.contains("drop") && !line.contains("counter name fence_");
+        assert_eq!(text.lines().find(uncounted), None);
+        let listing = "table inet vipsec_test {
+\tcounter fence_own {
+\t\tpackets 7 bytes 420
+\t}
+\tcounter fence_out {
+\t\tpackets 0 bytes 0
+\t}
+}";
+        assert_eq!(counted(listing), [("fence_own", 7), ("fence_out", 0)]);
     }
 
     #[test]

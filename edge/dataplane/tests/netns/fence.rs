@@ -65,7 +65,7 @@ fn nothing_leaves_in_clear_v6() {
 fn clear_packets_from_the_peers_net_do_not_come_in() {
     let lab = Lab::new(Family::V4);
     tempt(&lab);
-    let x = lab.tunnel(0, &[]);
+    let mut x = lab.tunnel(0, &[]);
     // y has no tunnel: its packets come to x in clear.
     lab.count("hx", "arrived", &format!("ip saddr {}", lab.end(1).net));
     let (own, other) = (lab.end(0), lab.end(1));
@@ -76,6 +76,8 @@ fn clear_packets_from_the_peers_net_do_not_come_in() {
     assert!(!from_y(own.outside).status.success(), "not even to x's own address");
     assert!(lab.counted("x", "clear") > 0, "they did reach x");
     assert_eq!(lab.counted("hx", "arrived"), 0);
+    let counted = x.ask("counters", "fence_in ");
+    assert!(counted != "fence_in 0", "they are counted");
     x.end("open");
     let _ = from_y(own.host);
     assert!(lab.counted("hx", "arrived") > 0, "after opening, so the test would have seen it");

@@ -242,6 +242,14 @@ impl Process {
         self.expect("done");
     }
 
+    /// Gives a command and returns the line of its answer that starts so.
+    pub(crate) fn ask(&mut self, command: &str, start: &str) -> String {
+        writeln!(self.input.as_mut().expect("input is open"), "{command}").expect("it listens");
+        let line = self.expect(start);
+        self.expect("done");
+        line
+    }
+
     /// Gives its last command and waits for its end.
     pub(crate) fn end(mut self, command: &str) {
         writeln!(self.input.as_mut().expect("input is open"), "{command}").expect("it listens");
