@@ -73,7 +73,7 @@ pub struct Connection {
     /// What follows when the peer does not answer any more.
     pub dpd_action: DpdAction,
     /// What becomes of older IKE SAs of the same peer.
-    pub unique: Unique,
+    pub duplicates: Duplicates,
     /// Have the peer's and our ESP encapsulated in UDP, whether or not there is a NAT.
     pub force_encapsulation: bool,
     /// Peers may move, and we to another of theirs (RFC 4555).
@@ -108,7 +108,7 @@ impl Connection {
             lifetime: IkeLifetime::default(),
             start: Start::Never,
             dpd_action: DpdAction::Clear,
-            unique: Unique::Replace,
+            duplicates: Duplicates::Replace,
             force_encapsulation: false,
             mobike: true,
             return_routability: true,
@@ -362,14 +362,17 @@ pub enum DpdAction {
     Trap,
 }
 
-/// What becomes of older IKE SAs between the same identities.
+/// What becomes of a new IKE SA, and of older ones between the same identities.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub enum Unique {
-    /// A new one replaces them.
+pub enum Duplicates {
+    /// The new one replaces them.
     #[default]
     Replace,
     /// They stay, whatever INITIAL_CONTACT says: several peers share the identity.
-    Never,
+    Keep,
+    /// The new one is refused while there is another, unless the peer says by INITIAL_CONTACT that it
+    /// knows of none.
+    Reject,
 }
 
 /// Bounds.

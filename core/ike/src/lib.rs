@@ -39,8 +39,8 @@ mod window;
 
 pub use config::{
     AddressRequest, Authentication, Child, ChildLifetime, Config, Connection, Dpd, DpdAction,
-    FRAGMENT_SIZE, IkeLifetime, Limits, Pool, PresharedKey, RemoteAddresses, RemoteName,
-    Retransmit, Selector, Start, Unique,
+    Duplicates, FRAGMENT_SIZE, IkeLifetime, Limits, Pool, PresharedKey, RemoteAddresses,
+    RemoteName, Retransmit, Selector, Start,
 };
 pub use engine::{ChildView, Engine, IkeSaView};
 pub use error::{Drop, DropCounts, Error};

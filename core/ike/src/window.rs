@@ -19,6 +19,11 @@ pub(crate) struct Window {
     pub(crate) last_response: Option<StoredResponse>,
 }
 
+/// The last ID that a request of ours may have; the next would be that of all that follow.
+const LAST_REQUEST: u32 = u32::MAX - 1;
+/// IDs that are left for the rekey of the IKE SA.
+const RESERVE: u32 = 1 << 16;
+
 /// What a request's message ID says.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Verdict<'a> {
@@ -42,13 +47,24 @@ impl Window {
     /// authenticates, may be ahead. Nothing that changes state can be replayed that way, since all
     /// of that is stored before it is answered.
     pub(crate) fn judge(&self, id: u32, inherited: bool) -> Verdict<'_> {
-        if id == self.expected_request || inherited && id > self.expected_request {
-            return Verdict::Fresh;
-        }
         match &self.last_response {
+            // First, for after the last ID of all there is no next one to be expected.
             Some(response) if response.id == id => Verdict::Repetition(response),
+            _ if id == self.expected_request => Verdict::Fresh,
+            _ if inherited && id > self.expected_request => Verdict::Fresh,
             _ => Verdict::Outside,
         }
+    }
+
+    /// Few message IDs are left in either direction: they never start anew under the same keys (RFC
+    /// 7296 section 2.2).
+    pub(crate) fn is_worn(&self) -> bool {
+        self.next_request.max(self.expected_request) >= LAST_REQUEST - RESERVE
+    }
+
+    /// There is no ID for another request of ours.
+    pub(crate) fn is_used_up(&self) -> bool {
+        self.next_request > LAST_REQUEST
     }
 
     /// SET_WINDOW_SIZE (RFC 7296 section 2.3): noted, though we never need more than 1.
@@ -89,5 +105,20 @@ mod tests {
         window.answered(7, vec![]);
         assert_eq!(window.judge(6, true), Verdict::Outside);
         assert_eq!(window.judge(20, true), Verdict::Fresh);
+    }
+
+    #[test]
+    fn message_ids_end_and_never_start_anew() {
+        let mut window = Window::new(LAST_REQUEST - RESERVE - 1, u32::MAX - 1);
+        assert!(window.is_worn() && !window.is_used_up());
+        assert!(!Window::new(7, LAST_REQUEST - RESERVE - 1).is_worn());
+        window.answered(u32::MAX - 1, vec![vec![1]]);
+        assert_eq!(window.judge(u32::MAX, false), Verdict::Fresh);
+        window.answered(u32::MAX, vec![vec![2]]);
+        let last = StoredResponse { id: u32::MAX, datagrams: vec![vec![2]] };
+        assert_eq!(window.judge(u32::MAX, false), Verdict::Repetition(&last));
+        assert_eq!(window.judge(0, true), Verdict::Outside);
+        window.next_request = LAST_REQUEST + 1;
+        assert!(window.is_used_up());
     }
 }

@@ -50,6 +50,7 @@ fn answer(world: &mut World, packet: &Packet) -> Vec<NotifyType> {
         NotifyType::NAT_DETECTION_SOURCE_IP,
         NotifyType::NAT_DETECTION_DESTINATION_IP,
         NotifyType::IKEV2_FRAGMENTATION_SUPPORTED,
+        NotifyType::CHILDLESS_IKEV2_SUPPORTED,
     ];
     kinds.filter(|kind| !usual.contains(kind)).collect()
 }

@@ -6,8 +6,8 @@ use core::net::IpAddr;
 use core::time::Duration;
 use vipsec_esp::Mode;
 use vipsec_ike::{
-    Activity, AddressRequest, Authentication, CloseReason, Config, Event, IkeProposal, Pool,
-    PresharedKey, RemoteAddresses, Selector, Start, Unique,
+    Activity, AddressRequest, Authentication, CloseReason, Config, Duplicates, Event, IkeProposal,
+    Pool, PresharedKey, RemoteAddresses, Selector, Start,
 };
 use vipsec_wire::ike::{ExchangeType, Group, NotifyType, TrafficSelector};
 use world::{Side, World, config, fixed, fqdn, net};
@@ -273,7 +273,7 @@ fn a_peer_that_starts_over_replaces_its_old_ike_sa() {
 #[test]
 fn several_peers_may_share_an_identity_when_that_is_wanted() {
     let mut right = config(Side::Right);
-    right.connections[0].unique = Unique::Never;
+    right.connections[0].duplicates = Duplicates::Keep;
     let mut world = up(config(Side::Left), right);
     world.left = world::site::Site::new(Side::Left, config(Side::Left), world.now, &mut world.rng);
     world.initiate(Side::Left, "net");
@@ -469,4 +469,30 @@ fn children_wanted_while_the_ike_sa_is_half_open_follow_the_first() {
     world.take_over(Side::Left, world::site::Fate::Lost);
     world.pass(Duration::from_secs(10));
     world.check_agreement(1, 2);
+}
+
+#[test]
+fn a_second_ike_sa_of_the_same_peer_is_refused_when_that_is_wanted() {
+    let mut left = config(Side::Left);
+    left.connections[0].duplicates = Duplicates::Keep;
+    let mut right = config(Side::Right);
+    right.connections[0].duplicates = Duplicates::Reject;
+    let mut world = up(left.clone(), right);
+    world.check_agreement(1, 1);
+    let first = world.right.ike();
+    // Without INITIAL_CONTACT it does not say that the first one is gone.
+    world.left = world::site::Site::new(Side::Left, left.clone(), world.now, &mut world.rng);
+    world.initiate(Side::Left, "net");
+    world.run();
+    let failed = CloseReason::PeerRefused(NotifyType::AUTHENTICATION_FAILED);
+    assert!(
+        world.left.has_event(|e| matches!(e, Event::Failed { reason, .. } if *reason == failed))
+    );
+    assert_eq!(world.right.ike(), first);
+    left.connections[0].duplicates = Duplicates::Reject;
+    world.left = world::site::Site::new(Side::Left, left, world.now, &mut world.rng);
+    world.initiate(Side::Left, "net");
+    world.run();
+    world.check_agreement(1, 1);
+    assert_ne!(world.right.ike(), first);
 }

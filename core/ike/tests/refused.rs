@@ -4,7 +4,7 @@ mod world;
 
 use core::time::Duration;
 use vipsec_esp::Expiry;
-use vipsec_ike::{Change, Output, Selector, Stored, Unique};
+use vipsec_ike::{Change, Duplicates, Output, Selector, Stored};
 use vipsec_wire::ike::{ExchangeType, Message};
 use world::forge::Content;
 use world::site::{Fate, Mode, Site};
@@ -84,7 +84,7 @@ fn a_stored_ike_sa_is_not_deleted_without_the_store_when_a_new_one_replaces_it()
     let mut world = World::established();
     let old = world.right.ike();
     let mut left = config(Side::Left);
-    left.connections[0].unique = Unique::Never;
+    left.connections[0].duplicates = Duplicates::Keep;
     world.left = Site::new(Side::Left, left, world.now, &mut world.rng);
     world.right.mode = Mode::Down;
     world.sent.clear();

@@ -3,9 +3,10 @@
 mod world;
 
 use core::time::Duration;
-use vipsec_ike::{Output, Stored};
-use vipsec_wire::ike::ExchangeType;
+use vipsec_ike::{Change, Output, Stored};
+use vipsec_wire::ike::{ExchangeType, Notify, NotifyType, Payload};
 use vipsec_wire::record::v1::ChildPhase;
+use world::forge::Content;
 use world::site::Fate;
 use world::{Side, World, config};
 
@@ -113,4 +114,49 @@ fn replaced_ike_sas_that_are_never_deleted_do_not_pile_up() {
     world.loss = Box::new(|_| false);
     world.pass(Duration::from_secs(60));
     world.check_agreement(1, 1);
+}
+
+#[test]
+fn an_ike_sa_whose_message_ids_run_out_is_rekeyed() {
+    for side in [Side::Left, Side::Right] {
+        let mut world = World::established();
+        let id = world.site(side).ike();
+        let mut state = world.site(side).engine.snapshot(id).unwrap().mutable;
+        (state.next_request, state.expected_request) = (u32::MAX - 70_000, u32::MAX - 60_000);
+        let other = world.site(side.other());
+        let twin = other.ike();
+        let mut mirrored = other.engine.snapshot(twin).unwrap().mutable;
+        (mirrored.expected_request, mirrored.next_request) =
+            (state.next_request, state.expected_request);
+        let changes = [(side, id, state), (side.other(), twin, mirrored)];
+        for (side, id, state) in changes {
+            let change = Change::IkeMutable { id, state: Box::new(state) };
+            world.site(side).store.write(&[change]);
+            world.take_over(side, Fate::Lost);
+        }
+        world.pass(Duration::from_secs(60));
+        world.check_agreement(1, 1);
+        assert_ne!(world.site(side).ike(), id);
+        assert!(world.sent.iter().all(|packet| packet.kind().1 < 100 || packet.kind().1 > 1000));
+    }
+}
+
+#[test]
+fn a_granted_window_is_remembered_and_not_needed() {
+    let mut world = World::established();
+    let id = world.right.ike();
+    let grant = Notify::new(NotifyType::SET_WINDOW_SIZE, 5_u32.to_be_bytes().to_vec());
+    let content = Content::Payloads(vec![Payload::Notify(grant)]);
+    let packet = world.forge(Side::Right, id, (ExchangeType::Informational, 2, false), content);
+    world.arrive(&packet);
+    world.outputs();
+    world.wire.clear();
+    world.take_over(Side::Right, Fate::Lost);
+    assert_eq!(world.right.engine.snapshot(id).unwrap().mutable.peer_window, 5);
+    // Two requests at once would be allowed now.
+    let spi = world.right.active_child();
+    world.terminate_child(Side::Right, spi);
+    world.rekey_ike(Side::Right);
+    world.outputs();
+    assert_eq!(world.wire.len(), 1);
 }

@@ -7,6 +7,7 @@ use crate::exchange::{
 };
 use crate::ledger::Transaction;
 use crate::output::{CloseReason, Event, Output};
+use crate::protect::NoIv;
 use crate::retransmit::{GiveUp, Retransmission};
 use crate::sa::{IkeSa, Outstanding};
 use crate::snapshot::exchange_of;
@@ -165,7 +166,7 @@ impl Engine {
         };
         match send(&mut sa, request, &mut cx, &mut tx) {
             Ok(()) => cx.tables.insert(sa),
-            // No IV is left for its keys, so it can only end.
+            // No IV or message ID is left for its keys, so it can only end.
             Err(_) => cx.end_sa(sa, CloseReason::Expired, &mut tx),
         }
         self.commit(tx);
@@ -245,9 +246,12 @@ pub(super) fn send(
     request: Request,
     cx: &mut crate::context::Context<'_>,
     tx: &mut Transaction,
-) -> Result<(), crate::protect::NoIv> {
+) -> Result<(), NoIv> {
     let Request { payloads, continuation } = request;
     let (id, exchange) = (sa.window.next_request, exchange_of(&continuation));
+    if sa.window.is_used_up() {
+        return Err(NoIv);
+    }
     let header = sa.header(exchange, id, false);
     let datagrams = sa.seal(&header, &payloads, cx.sealing(), cx.rng)?;
     sa.window.next_request = id.saturating_add(1);

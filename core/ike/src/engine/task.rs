@@ -120,6 +120,7 @@ pub(super) fn note_due(sa: &mut IkeSa, now: Timestamp, epoch: Epoch, outlook: Ou
     if sa.phase == IkePhase::Established {
         let few = |term: vipsec_wire::id::Term| term.0 >= u16::MAX - TAKEOVER_RESERVE;
         let worn = epoch.term(sa.about.born).is_none_or(few);
+        let worn = worn || sa.window.is_worn();
         sa.live.wanted.rekey_ike |= now >= sa.about.rekey_at || worn;
         if now >= sa.about.expires_at && sa.live.wanted.close.is_none() {
             sa.live.wanted.close = Some(CloseReason::Expired);

@@ -5,7 +5,7 @@
 //! EAP and further rounds will branch off in `authenticate`.
 
 use crate::child::Child;
-use crate::config::{Connection, Unique};
+use crate::config::{Connection, Duplicates};
 use crate::context::Context;
 use crate::error::Drop;
 use crate::exchange::auth::{
@@ -239,12 +239,18 @@ fn establish(
     if mobike::passed_nat(contents, datagram) {
         return Err(Notify::new(NotifyType::UNEXPECTED_NAT_DETECTED, Vec::new()));
     }
+    let initial_contact = contents.has(NotifyType::INITIAL_CONTACT);
+    if !initial_contact && is_duplicate(cx, &peer) {
+        return Err(Notify::new(NotifyType::AUTHENTICATION_FAILED, Vec::new()));
+    }
     let mut tx = Transaction::for_new_sa();
-    replace_others(cx, &peer, contents.has(NotifyType::INITIAL_CONTACT), ended);
+    replace_others(cx, &peer, initial_contact, ended);
     let asked = contents.configuration.as_ref();
     let granted = configuration::grant(cx, peer.connection, &peer.remote, asked);
+    let childless = contents.security_association.is_none();
     let (granted, refused) = match granted {
         Ok(granted) => (granted, None),
+        Err(_) if childless => (Granted::default(), None),
         Err(error) => (Granted::default(), Some(error)),
     };
     let mut about = describe(cx, &half.state, keys, &peer, &granted);
@@ -350,6 +356,13 @@ fn describe(
     }
 }
 
+/// Whether the peer already has the one IKE SA that it may have.
+fn is_duplicate(cx: &Context<'_>, peer: &Authenticated<'_>) -> bool {
+    let others = || cx.tables.between(&peer.local, &peer.remote);
+    let in_use = |id: IkeSaId| cx.tables.get(id).is_some_and(IkeSa::is_established);
+    peer.connection.duplicates == Duplicates::Reject && others().into_iter().any(in_use)
+}
+
 /// Older IKE SAs between the same identities end (RFC 7296 section 2.4). A peer that has not said
 /// that it knows of none may still have them, so it is told, once and without waiting for its
 /// answer. They may be in the store where the new one may do without, so that they have a write of
@@ -360,7 +373,7 @@ fn replace_others(
     initial_contact: bool,
     tx: &mut Transaction,
 ) {
-    if peer.connection.unique == Unique::Never {
+    if peer.connection.duplicates == Duplicates::Keep {
         return;
     }
     for id in cx.tables.between(&peer.local, &peer.remote) {

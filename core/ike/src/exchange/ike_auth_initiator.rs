@@ -1,6 +1,6 @@
 //! IKE_AUTH as initiator (RFC 7296 sections 1.2, 2.15, 2.19 and 2.21.2).
 
-use crate::config::{AddressRequest, Connection, Unique};
+use crate::config::{AddressRequest, Connection, Duplicates};
 use crate::context::Context;
 use crate::error::Drop;
 use crate::exchange::auth::{
@@ -75,7 +75,7 @@ pub(crate) fn begin(
     let (first, rest) = child::offer_payloads(&offer);
     payloads.push(first);
     payloads.extend(rest);
-    if connection.unique == Unique::Replace && !is_known(cx, connection, &local, state) {
+    if connection.duplicates != Duplicates::Keep && !is_known(cx, connection, &local, state) {
         payloads.push(notify(NotifyType::INITIAL_CONTACT));
     }
     payloads.extend(mobike::offer(connection, None));

@@ -251,6 +251,8 @@ fn accept(
         payloads.extend(nat::notifies(spis, local, remote, force));
     }
     payloads.extend(fragmentation.then(fragmentation::notification));
+    // An IKE_AUTH may do without Child SA (RFC 6023 section 3).
+    payloads.push(notify(NotifyType::CHILDLESS_IKEV2_SUPPORTED));
     let response = Message::new(response_header(spis), payloads).emit();
     let addresses = IkeAddresses {
         local,
