@@ -3,7 +3,7 @@
 //!
 //! Attributes that are not known, or make no sense, are passed over one by one (section 3.15.1).
 
-use crate::config::{AddressRequest, Connection, Unique};
+use crate::config::{AddressRequest, Connection, Duplicates};
 use crate::context::Context;
 use crate::lease::Asker;
 use core::net::{IpAddr, Ipv4Addr};
@@ -62,7 +62,7 @@ pub(crate) fn grant(
         let Some((_, wish)) = wishes.find(|(family, _)| *family == ipv4) else {
             continue;
         };
-        let one_peer = connection.unique != Unique::Never;
+        let one_peer = connection.duplicates != Duplicates::Keep;
         let asker = Asker { identity, one_peer, ipv4, wish };
         let chosen = cx.tables.leases.choose(&connection.pools, asker);
         granted.leases.extend(chosen.map(|(pool, address)| Lease {
