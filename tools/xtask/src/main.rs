@@ -86,7 +86,7 @@ fn main() -> Result<ExitCode> {
         Task::Test => test::run().map(|()| true),
         Task::Demo { json, keep } => demo::run(&demo::Options { json, keep }),
         Task::Bench { json, seconds, rounds, sas } => {
-            bench::run(json.as_deref(), bench::Options { seconds, rounds, sas }).map(|()| true)
+            bench::run(json.as_deref(), bench::Options { seconds, rounds, sas })
         }
         Task::Sim { seeds, first, minutes, replay } => match replay {
             Some(seed) => sim::replay(seed, minutes).map(|()| true),

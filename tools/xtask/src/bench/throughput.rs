@@ -21,7 +21,7 @@ const STREAMS: [u32; 2] = [1, 4];
 #[derive(Debug, Default, Serialize)]
 pub(super) struct Throughput {
     /// vipsec's median over strongSwan's, for one stream and four.
-    ratio_to_strongswan: Vec<f64>,
+    pub(super) ratio_to_strongswan: Vec<f64>,
     /// vipsec's median over the bare cable's.
     ratio_to_veth: Vec<f64>,
     rows: Vec<Row>,
