@@ -5,6 +5,7 @@ mod distribution;
 mod fail_closed;
 mod ipv6;
 mod restart;
+mod service;
 mod silence;
 mod store;
 mod takeover;

@@ -6,6 +6,7 @@ use super::commands::value;
 use super::metrics::Metrics;
 use super::reload::Running;
 use super::resolve::Resolved;
+use super::service::{Watchdog, tell};
 use super::sockets;
 use super::state::StateDir;
 use crate::admin::events::EventLog;
@@ -124,7 +125,8 @@ impl Daemon {
         self.node.handle_start(self.clock.now());
         self.node.handle_sockets(self.clock.now(), &sockets::established());
         self.carry_out().await;
-        notify(&[NotifyState::Ready]);
+        let mut watchdog = Watchdog::new();
+        tell(NotifyState::Ready);
         tracing::info!(node = %self.node.name(), "running");
         let stop = loop {
             let due = self.node.poll_timeout();
@@ -135,6 +137,7 @@ impl Daemon {
                     }
                 }
                 () = until(self.clock, due) => {}
+                () = watchdog.due() => {}
                 signal = signals.next() => match signal {
                     Wanted::Stop => break Stop { open: false },
                     Wanted::Reload => self.reload_for_signal().await,
@@ -142,6 +145,7 @@ impl Daemon {
             }
             self.answer_reload().await;
             self.catch_up().await;
+            watchdog.pat();
         };
         self.stop(stop).await
     }
@@ -244,7 +248,7 @@ impl Daemon {
     /// Ends in order: VIPs go to backups or are given up, the last writes are done, everything is
     /// taken down but the fence.
     async fn stop(mut self, stop: Stop) -> Result<(), RunError> {
-        notify(&[NotifyState::Stopping]);
+        tell(NotifyState::Stopping);
         tracing::info!(open = stop.open, "stopping");
         self.node.handle_stop(self.clock.now());
         self.carry_out().await;
@@ -287,12 +291,6 @@ async fn until(clock: Clock, due: Option<Timestamp>) {
     match due {
         Some(due) => sleep_until(Instant::now() + due.since(clock.now())).await,
         None => std::future::pending().await,
-    }
-}
-
-fn notify(state: &[NotifyState<'_>]) {
-    if let Err(error) = sd_notify::notify(state) {
-        tracing::debug!(%error, "the service manager was not told");
     }
 }
 

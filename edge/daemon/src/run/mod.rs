@@ -10,6 +10,7 @@ mod outputs;
 mod probe;
 mod reload;
 mod resolve;
+mod service;
 mod sockets;
 mod start;
 mod state;
@@ -108,6 +109,7 @@ pub enum RunError {
 /// [`RunError`]; nothing that was set up is left but the fence.
 pub fn run(config: Config, file: &Path) -> Result<(), RunError> {
     log::start(config.node.log);
+    service::raise_priority();
     let notes = config.notes(file);
     for note in notes {
         tracing::warn!("{note}");
