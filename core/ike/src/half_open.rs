@@ -13,7 +13,7 @@ use core::net::{IpAddr, SocketAddr};
 use std::collections::{BTreeMap, BTreeSet};
 use vipsec_crypto::digest::sha256;
 use vipsec_wire::id::{EspSpi, IkeSaId};
-use vipsec_wire::record::v1::{HalfOpenInitiator, HalfOpenResponder, IkeKeys};
+use vipsec_wire::record::v1::{HalfOpenInitiator, HalfOpenResponder, IkeKeys, Mirrored};
 use vipsec_wire::time::Timestamp;
 
 /// A half-open IKE SA that a peer has begun.
@@ -65,6 +65,16 @@ impl HalfOpenTable {
 
     pub(crate) fn contains(&self, id: IkeSaId) -> bool {
         self.responders.contains_key(&id) || self.initiators.contains_key(&id)
+    }
+
+    /// All of them as the backups have them.
+    pub(crate) fn mirrored(&self) -> impl Iterator<Item = (IkeSaId, Mirrored)> {
+        let responders = self.responders.values().map(|half| &half.state);
+        let responders =
+            responders.map(|state| (state.id, Mirrored::Responder(Box::new(state.clone()))));
+        let initiators = self.initiators.values().map(|half| &half.state);
+        responders
+            .chain(initiators.map(|state| (state.id, Mirrored::Initiator(Box::new(state.clone())))))
     }
 
     /// Adds one.

@@ -1,5 +1,6 @@
 //! What an engine wants done: messages, writes to the store, work for the data path, events.
 
+use core::fmt;
 use core::net::{IpAddr, SocketAddr};
 use core::time::Duration;
 use vipsec_esp::{ChildSa, Endpoints};
@@ -194,6 +195,25 @@ pub enum CloseReason {
     ProtocolViolation(&'static str),
     /// The store has refused it.
     NotStored,
+}
+
+impl fmt::Display for CloseReason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            CloseReason::Requested => f.write_str("somebody here wanted it so"),
+            CloseReason::DeletedByPeer => f.write_str("the peer has deleted it"),
+            CloseReason::Rekeyed => f.write_str("it was rekeyed"),
+            CloseReason::Replaced => f.write_str("a newer one of the same peer is there"),
+            CloseReason::PeerDead => f.write_str("the peer does not answer"),
+            CloseReason::Expired => f.write_str("its lifetime is over"),
+            CloseReason::AuthenticationFailed => f.write_str("authentication failed"),
+            CloseReason::PeerRefused(error) => write!(f, "the peer refuses with {error}"),
+            CloseReason::ProtocolViolation(what) => {
+                write!(f, "the peer broke the protocol: {what}")
+            }
+            CloseReason::NotStored => f.write_str("the store has refused it"),
+        }
+    }
 }
 
 /// Something that people want to know.

@@ -40,6 +40,13 @@ impl Tables {
         Tables { leases: Leases::new(config), ..Tables::default() }
     }
 
+    /// Forgets all SAs. What is half-open stays, with the SPIs that it offers.
+    pub(crate) fn clear(&mut self) {
+        let half_open = core::mem::take(&mut self.half_open);
+        let offered = core::mem::take(&mut self.offered);
+        *self = Tables { half_open, offered, ..Tables::default() };
+    }
+
     /// Adds an SA, or puts back one that was taken.
     pub(crate) fn insert(&mut self, sa: Box<IkeSa>) {
         let (id, family) = (sa.about.id, sa.about.family);

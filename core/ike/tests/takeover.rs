@@ -148,3 +148,26 @@ fn again_and_again() {
         world.check_agreement(1, 1);
     }
 }
+
+#[test]
+fn who_follows_the_store_anew_keeps_what_is_half_open() {
+    let world = World::established();
+    let mut standby = world.right.standby(world.now);
+    standby.forget_sas();
+    assert_eq!((standby.ike_sa_count(), standby.children().count()), (0, 0));
+    for change in world.right.store.load() {
+        standby.apply(world.now, change).unwrap();
+    }
+    assert_eq!((standby.ike_sa_count(), standby.children().count()), (1, 1));
+    let mut begun = World::new();
+    let mut standby = begun.right.standby(begun.now);
+    begun.initiate(Side::Left, "net");
+    begun.outputs();
+    begun.deliver(Side::Right);
+    begun.outputs();
+    for (_, state) in begun.right.engine.half_open() {
+        standby.apply_mirrored(begun.now, state.expose()).unwrap();
+    }
+    standby.forget_sas();
+    assert_eq!(standby.half_open_count(), 1);
+}

@@ -63,7 +63,7 @@ impl Event {
 
 impl Event {
     /// What it is about, for programs: `vip`, `node`, `epoch`, `ike` (an IKE SA), `child` (a Child
-    /// SA's inbound SPI), `record`, each where it applies.
+    /// SA's inbound SPI), `record`, `peer` (its address), `reason`, each where it applies.
     #[must_use]
     pub fn fields(&self) -> BTreeMap<&'static str, String> {
         let mut fields = BTreeMap::new();
@@ -142,6 +142,15 @@ fn ike_fields(event: &vipsec_ike::Event, fields: &mut BTreeMap<&'static str, Str
     };
     fields.extend(ike.map(|id| ("ike", id.to_string())));
     fields.extend(child.map(|spi| ("child", spi.to_string())));
+    let (peer, reason) = match event {
+        E::Established { remote, .. } => (Some(remote), None),
+        E::Failed { remote, reason, .. } => (Some(remote), Some(reason.to_string())),
+        E::Closed { reason, .. } => (None, Some(reason.to_string())),
+        E::ChildFailed { error, .. } => (None, Some(error.to_string())),
+        _ => (None, None),
+    };
+    fields.extend(peer.map(|peer| ("peer", peer.to_string())));
+    fields.extend(reason.map(|reason| ("reason", reason)));
 }
 
 fn cluster_kind(event: &vipsec_cluster::Event) -> &'static str {
@@ -267,9 +276,9 @@ fn write_ike(vip: Vip, event: &vipsec_ike::Event, f: &mut fmt::Formatter<'_>) ->
         }
         E::IkeRekeyed { old, new } => write!(f, "IKE SA {old} was rekeyed to {new}"),
         E::Closed { id, connection, reason } => {
-            write!(f, "IKE SA {id} ({connection}) is closed: {reason:?}")
+            write!(f, "IKE SA {id} ({connection}) is closed: {reason}")
         }
-        E::Failed { remote, reason, .. } => write!(f, "no IKE SA with {remote}: {reason:?}"),
+        E::Failed { remote, reason, .. } => write!(f, "no IKE SA with {remote}: {reason}"),
         E::ChildUp { child, spi_in, spi_out, .. } => {
             write!(f, "Child SA {child} is up, SPIs {spi_in} in, {spi_out} out")
         }
@@ -278,7 +287,7 @@ fn write_ike(vip: Vip, event: &vipsec_ike::Event, f: &mut fmt::Formatter<'_>) ->
         }
         E::ChildClosed { child, spi_in, .. } => write!(f, "Child SA {child} {spi_in} is closed"),
         E::ChildFailed { child, error, .. } => {
-            write!(f, "Child SA {} failed: {error:?}", child.as_deref().unwrap_or("(none fits)"))
+            write!(f, "Child SA {} failed: {error}", child.as_deref().unwrap_or("(none fits)"))
         }
         E::Moved { id, from, to } => {
             write!(f, "the peer of IKE SA {id} is at {to} now, no longer at {from}")

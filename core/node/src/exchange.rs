@@ -8,7 +8,7 @@ use core::net::SocketAddr;
 use vipsec_ike::{Change, Output as Intention, Stored, Ticket};
 use vipsec_path::Command;
 use vipsec_wire::cluster::{HalfOpenMirror, Message};
-use vipsec_wire::id::{IkeSaId, Vip};
+use vipsec_wire::id::{IkeSaId, NodeName, Vip};
 use vipsec_wire::secret::SecretBytes;
 use vipsec_wire::time::Timestamp;
 
@@ -98,6 +98,19 @@ impl Node {
         let message = Message::HalfOpen(HalfOpenMirror { vip, epoch, id, state });
         for node in self.other_candidates(vip) {
             self.send(&node, &message);
+        }
+    }
+
+    /// Tells a backup that joins what is half-open.
+    pub(crate) fn mirror_all_half_open(&mut self, vip: Vip, backup: &NodeName) {
+        let Some(state) = self.vips.get(&vip) else { return };
+        let (Standing::Owner(epoch), Some(candidate)) = (&state.standing, &state.candidate) else {
+            return;
+        };
+        let (epoch, all) = (*epoch, candidate.engine.half_open().collect::<Vec<_>>());
+        for (id, state) in all {
+            let message = Message::HalfOpen(HalfOpenMirror { vip, epoch, id, state: Some(state) });
+            self.send(backup, &message);
         }
     }
 

@@ -81,9 +81,7 @@ impl Node {
         let Some(store_key) = &self.store.key else { return };
         let steps = candidate.replica.load(store_key, entries, revision, true);
         if !owner {
-            if let Some(ike) = state.config.ike.clone() {
-                candidate.engine = vipsec_ike::Engine::new(ike);
-            }
+            candidate.engine.forget_sas();
             candidate.blocks.clear();
         }
         for step in steps {

@@ -119,6 +119,7 @@ impl Node {
             };
             if asks {
                 self.ask_connections(vip);
+                self.mirror_all_half_open(vip, node);
             }
         }
     }

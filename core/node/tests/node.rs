@@ -11,7 +11,8 @@ use vipsec_path::{Command, Report};
 use vipsec_wire::cluster::{
     ConnectionState, ConnectionUpdate, Connections, Flow, Message, Protocol,
 };
-use vipsec_wire::id::Epoch;
+use vipsec_wire::id::{Epoch, IkeSaId, NodeName};
+use vipsec_wire::ike::NotifyType;
 use vipsec_wire::secret::SecretBytes;
 use world::{World, name, vip};
 
@@ -149,14 +150,7 @@ fn a_store_that_was_rolled_back_is_refused_until_somebody_accepts_it() {
 #[test]
 fn a_target_speaks_for_its_own_connections_alone() {
     let mut world = World::with(&["a", "t"]);
-    let secret = || SecretBytes::new(vec![3; vipsec_node::SECRET_LENGTH]);
-    let secrets = vipsec_node::FabricSecrets {
-        outbound: secret(),
-        inbound: SecretBytes::new(vec![4; vipsec_node::SECRET_LENGTH]),
-        peer_workers: 1,
-    };
-    world.node.handle_link(world.now, &name("t"), Link::Up(secrets));
-    world.carry_out();
+    link_up(&mut world, "t");
     let update = |node: &str, port: u16| ConnectionUpdate {
         flow: Flow {
             protocol: Protocol::Tcp,
@@ -180,4 +174,38 @@ fn a_target_speaks_for_its_own_connections_alone() {
         _ => None,
     });
     assert_eq!(learnt, Some(vec![update("t", 1)]));
+}
+
+fn link_up(world: &mut World, node: &str) {
+    let secret = |byte| SecretBytes::new(vec![byte; vipsec_node::SECRET_LENGTH]);
+    let secrets =
+        vipsec_node::FabricSecrets { outbound: secret(3), inbound: secret(4), peer_workers: 1 };
+    world.node.handle_link(world.now, &name(node), Link::Up(secrets));
+    world.carry_out();
+}
+
+#[test]
+fn a_backup_that_links_up_late_learns_what_is_half_open() {
+    let mut world = World::with(&["a", "b"]);
+    world.until_auth();
+    let half_open = |(to, message): &&(NodeName, Message)| {
+        *to == name("b") && matches!(message, Message::HalfOpen(told) if told.state.is_some())
+    };
+    assert_eq!(world.told.iter().filter(half_open).count(), 0, "nobody was there");
+    link_up(&mut world, "b");
+    assert_eq!(world.told.iter().filter(half_open).count(), 1);
+}
+
+#[test]
+fn reasons_are_told_in_words() {
+    let failed = vipsec_ike::Event::Failed {
+        id: IkeSaId(1),
+        remote: "198.51.100.7:500".parse().unwrap(),
+        reason: vipsec_ike::CloseReason::PeerRefused(NotifyType::NO_PROPOSAL_CHOSEN),
+    };
+    let event = vipsec_node::Event::Ike(vip(), failed);
+    let reason = "the peer refuses with NO_PROPOSAL_CHOSEN";
+    assert_eq!(event.to_string(), format!("{}: no IKE SA with 198.51.100.7:500: {reason}", vip()));
+    assert_eq!(event.fields()["reason"], reason);
+    assert_eq!(event.fields()["peer"], "198.51.100.7:500");
 }

@@ -19,6 +19,7 @@ use vipsec_wire::record::v1::{
     ChildConstant, HalfOpenAuth, HalfOpenInitiator, IkeAddresses, IkeConstant, IkeMutable,
     Mirrored, StoredRequest,
 };
+use vipsec_wire::secret::SecretBytes;
 use vipsec_wire::time::Timestamp;
 
 /// Stands in until the changing part of a record has come.
@@ -58,6 +59,22 @@ impl Engine {
             }
             self.rearm(id);
         }
+    }
+
+    /// Forgets all SAs of a standby, to follow the store from its beginning. What is half-open is not
+    /// in the store, and stays.
+    pub fn forget_sas(&mut self) {
+        self.tables.clear();
+        self.tables.leases.configure(&self.config);
+        self.ledger = crate::ledger::Ledger::default();
+        self.outbox.outputs.clear();
+        self.spent.clear();
+    }
+
+    /// The half-open IKE SAs, for a backup that has not heard them begin
+    /// ([`Engine::apply_mirrored`]).
+    pub fn half_open(&self) -> impl Iterator<Item = (IkeSaId, SecretBytes)> {
+        self.tables.half_open.mirrored().map(|(id, state)| (id, record::encode(&state)))
     }
 
     /// Follows one change that an owner has written. An IKE SA's constant part must come before its

@@ -18,6 +18,7 @@ use vipsec_node::{
     Config, Event, Node, Output, RequestId, StoreReply, StoreRequest, VipConfig, WhenUnavailable,
 };
 use vipsec_path::{Command, Replay, Report};
+use vipsec_wire::cluster::Message;
 use vipsec_wire::id::{Epoch, EspSpi, NodeName, Vip};
 use vipsec_wire::ike::TrafficSelector;
 use vipsec_wire::time::Timestamp;
@@ -85,7 +86,12 @@ pub(crate) fn config(incarnation: u64, floor: Floor, members: &[&str]) -> Config
     };
     let own = vipsec_cluster::VipConfig {
         vip: vip(),
-        candidates: vec![Candidate { node: name("a"), rank: 100 }],
+        candidates: ["a", "b"]
+            .iter()
+            .zip([100, 50])
+            .filter(|(text, _)| members.contains(text))
+            .map(|(text, rank)| Candidate { node: name(text), rank })
+            .collect(),
         takeback: TakeBack::Manual,
         floor,
     };
@@ -117,6 +123,7 @@ pub(crate) struct World {
     /// What the node has let out.
     pub(crate) sent: Vec<Vec<u8>>,
     pub(crate) commands: Vec<Command>,
+    pub(crate) told: Vec<(NodeName, Message)>,
     pub(crate) events: Vec<Event>,
     pub(crate) announced: bool,
     pub(crate) floor: Floor,
@@ -145,6 +152,7 @@ impl World {
             watched: None,
             sent: Vec::new(),
             commands: Vec::new(),
+            told: Vec::new(),
             events: Vec::new(),
             announced: false,
             floor: Floor::default(),
@@ -197,10 +205,10 @@ impl World {
                 Output::Withdraw { .. } => self.announced = false,
                 Output::Floor { floor, .. } => self.floor = floor,
                 Output::Store(request) => self.serve(request),
-                Output::Peer { .. }
-                | Output::Probe { .. }
-                | Output::Resolve { .. }
-                | Output::Connections { .. } => {}
+                Output::Peer { to, content } => {
+                    self.told.push((to, Message::decode(content.expose()).unwrap()));
+                }
+                Output::Probe { .. } | Output::Resolve { .. } | Output::Connections { .. } => {}
             }
         }
     }

@@ -8,62 +8,90 @@ use crate::reader::Reader;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct NotifyType(pub u16);
 
-#[allow(missing_docs)]
-impl NotifyType {
-    pub const UNSUPPORTED_CRITICAL_PAYLOAD: NotifyType = NotifyType(1);
-    pub const INVALID_IKE_SPI: NotifyType = NotifyType(4);
-    pub const INVALID_MAJOR_VERSION: NotifyType = NotifyType(5);
-    pub const INVALID_SYNTAX: NotifyType = NotifyType(7);
-    pub const INVALID_MESSAGE_ID: NotifyType = NotifyType(9);
-    pub const INVALID_SPI: NotifyType = NotifyType(11);
-    pub const NO_PROPOSAL_CHOSEN: NotifyType = NotifyType(14);
-    pub const INVALID_KE_PAYLOAD: NotifyType = NotifyType(17);
-    pub const AUTHENTICATION_FAILED: NotifyType = NotifyType(24);
-    pub const SINGLE_PAIR_REQUIRED: NotifyType = NotifyType(34);
-    pub const NO_ADDITIONAL_SAS: NotifyType = NotifyType(35);
-    pub const INTERNAL_ADDRESS_FAILURE: NotifyType = NotifyType(36);
-    pub const FAILED_CP_REQUIRED: NotifyType = NotifyType(37);
-    pub const TS_UNACCEPTABLE: NotifyType = NotifyType(38);
-    pub const INVALID_SELECTORS: NotifyType = NotifyType(39);
-    pub const UNACCEPTABLE_ADDRESSES: NotifyType = NotifyType(40);
-    pub const UNEXPECTED_NAT_DETECTED: NotifyType = NotifyType(41);
-    pub const TEMPORARY_FAILURE: NotifyType = NotifyType(43);
-    pub const CHILD_SA_NOT_FOUND: NotifyType = NotifyType(44);
-    pub const STATE_NOT_FOUND: NotifyType = NotifyType(47);
-    pub const INITIAL_CONTACT: NotifyType = NotifyType(16384);
-    pub const SET_WINDOW_SIZE: NotifyType = NotifyType(16385);
-    pub const ADDITIONAL_TS_POSSIBLE: NotifyType = NotifyType(16386);
-    pub const IPCOMP_SUPPORTED: NotifyType = NotifyType(16387);
-    pub const NAT_DETECTION_SOURCE_IP: NotifyType = NotifyType(16388);
-    pub const NAT_DETECTION_DESTINATION_IP: NotifyType = NotifyType(16389);
-    pub const COOKIE: NotifyType = NotifyType(16390);
-    pub const USE_TRANSPORT_MODE: NotifyType = NotifyType(16391);
-    pub const HTTP_CERT_LOOKUP_SUPPORTED: NotifyType = NotifyType(16392);
-    pub const REKEY_SA: NotifyType = NotifyType(16393);
-    pub const ESP_TFC_PADDING_NOT_SUPPORTED: NotifyType = NotifyType(16394);
-    pub const NON_FIRST_FRAGMENTS_ALSO: NotifyType = NotifyType(16395);
-    pub const MOBIKE_SUPPORTED: NotifyType = NotifyType(16396);
-    pub const ADDITIONAL_IP4_ADDRESS: NotifyType = NotifyType(16397);
-    pub const ADDITIONAL_IP6_ADDRESS: NotifyType = NotifyType(16398);
-    pub const NO_ADDITIONAL_ADDRESSES: NotifyType = NotifyType(16399);
-    pub const UPDATE_SA_ADDRESSES: NotifyType = NotifyType(16400);
-    pub const COOKIE2: NotifyType = NotifyType(16401);
-    pub const NO_NATS_ALLOWED: NotifyType = NotifyType(16402);
-    pub const AUTH_LIFETIME: NotifyType = NotifyType(16403);
-    pub const REDIRECT_SUPPORTED: NotifyType = NotifyType(16406);
-    pub const REDIRECT: NotifyType = NotifyType(16407);
-    pub const REDIRECTED_FROM: NotifyType = NotifyType(16408);
-    pub const CHILDLESS_IKEV2_SUPPORTED: NotifyType = NotifyType(16418);
-    pub const QUICK_CRASH_DETECTION: NotifyType = NotifyType(16419);
-    pub const IKEV2_MESSAGE_ID_SYNC_SUPPORTED: NotifyType = NotifyType(16420);
-    pub const IPSEC_REPLAY_COUNTER_SYNC_SUPPORTED: NotifyType = NotifyType(16421);
-    pub const IKEV2_MESSAGE_ID_SYNC: NotifyType = NotifyType(16422);
-    pub const IPSEC_REPLAY_COUNTER_SYNC: NotifyType = NotifyType(16423);
-    pub const IKEV2_FRAGMENTATION_SUPPORTED: NotifyType = NotifyType(16430);
-    pub const PUZZLE: NotifyType = NotifyType(16434);
-    pub const INTERMEDIATE_EXCHANGE_SUPPORTED: NotifyType = NotifyType(16438);
-    pub const ADDITIONAL_KEY_EXCHANGE: NotifyType = NotifyType(16441);
+macro_rules! notify_types {
+    ($($name:ident = $number:literal,)*) => {
+        #[allow(missing_docs)]
+        impl NotifyType {
+            $(pub const $name: NotifyType = NotifyType($number);)*
 
+            /// Its name in the RFC that defines it, where it is one of those above.
+            #[must_use]
+            pub fn name(self) -> Option<&'static str> {
+                match self.0 {
+                    $($number => Some(stringify!($name)),)*
+                    _ => None,
+                }
+            }
+        }
+    };
+}
+
+notify_types! {
+    UNSUPPORTED_CRITICAL_PAYLOAD = 1,
+    INVALID_IKE_SPI = 4,
+    INVALID_MAJOR_VERSION = 5,
+    INVALID_SYNTAX = 7,
+    INVALID_MESSAGE_ID = 9,
+    INVALID_SPI = 11,
+    NO_PROPOSAL_CHOSEN = 14,
+    INVALID_KE_PAYLOAD = 17,
+    AUTHENTICATION_FAILED = 24,
+    SINGLE_PAIR_REQUIRED = 34,
+    NO_ADDITIONAL_SAS = 35,
+    INTERNAL_ADDRESS_FAILURE = 36,
+    FAILED_CP_REQUIRED = 37,
+    TS_UNACCEPTABLE = 38,
+    INVALID_SELECTORS = 39,
+    UNACCEPTABLE_ADDRESSES = 40,
+    UNEXPECTED_NAT_DETECTED = 41,
+    TEMPORARY_FAILURE = 43,
+    CHILD_SA_NOT_FOUND = 44,
+    STATE_NOT_FOUND = 47,
+    INITIAL_CONTACT = 16384,
+    SET_WINDOW_SIZE = 16385,
+    ADDITIONAL_TS_POSSIBLE = 16386,
+    IPCOMP_SUPPORTED = 16387,
+    NAT_DETECTION_SOURCE_IP = 16388,
+    NAT_DETECTION_DESTINATION_IP = 16389,
+    COOKIE = 16390,
+    USE_TRANSPORT_MODE = 16391,
+    HTTP_CERT_LOOKUP_SUPPORTED = 16392,
+    REKEY_SA = 16393,
+    ESP_TFC_PADDING_NOT_SUPPORTED = 16394,
+    NON_FIRST_FRAGMENTS_ALSO = 16395,
+    MOBIKE_SUPPORTED = 16396,
+    ADDITIONAL_IP4_ADDRESS = 16397,
+    ADDITIONAL_IP6_ADDRESS = 16398,
+    NO_ADDITIONAL_ADDRESSES = 16399,
+    UPDATE_SA_ADDRESSES = 16400,
+    COOKIE2 = 16401,
+    NO_NATS_ALLOWED = 16402,
+    AUTH_LIFETIME = 16403,
+    REDIRECT_SUPPORTED = 16406,
+    REDIRECT = 16407,
+    REDIRECTED_FROM = 16408,
+    CHILDLESS_IKEV2_SUPPORTED = 16418,
+    QUICK_CRASH_DETECTION = 16419,
+    IKEV2_MESSAGE_ID_SYNC_SUPPORTED = 16420,
+    IPSEC_REPLAY_COUNTER_SYNC_SUPPORTED = 16421,
+    IKEV2_MESSAGE_ID_SYNC = 16422,
+    IPSEC_REPLAY_COUNTER_SYNC = 16423,
+    IKEV2_FRAGMENTATION_SUPPORTED = 16430,
+    PUZZLE = 16434,
+    INTERMEDIATE_EXCHANGE_SUPPORTED = 16438,
+    ADDITIONAL_KEY_EXCHANGE = 16441,
+}
+
+impl core::fmt::Display for NotifyType {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        match self.name() {
+            Some(name) => f.write_str(name),
+            None => write!(f, "notification {}", self.0),
+        }
+    }
+}
+
+impl NotifyType {
     /// Whether the type reports an error (RFC 7296 section 3.10.1).
     #[must_use]
     pub fn is_error(self) -> bool {
