@@ -160,6 +160,15 @@ impl Inbound {
         self.known_edge = self.known_edge.max(edge);
     }
 
+    /// The peer's numbers have jumped by `jump` (RFC 6311): nothing is accepted any more that is not
+    /// so far above the last edge that an owner told of.
+    pub fn jump(&mut self, jump: u64) {
+        self.known_edge = self.known_edge.saturating_add(jump);
+        if self.entered.is_some() {
+            self.accept_above(self.known_edge);
+        }
+    }
+
     /// Accepts nothing at or below `edge`, or below the present edge if that is higher.
     pub fn accept_above(&mut self, edge: u64) {
         self.window.close(edge);

@@ -201,6 +201,12 @@ impl Outbound {
         self.sequence.skip_to(sequence);
     }
 
+    /// The numbers go on `jump` higher (RFC 6311). One that leaves no number is the end of the SA.
+    pub fn jump(&mut self, jump: u64) {
+        let used = self.sequence.next().saturating_sub(1);
+        self.sequence.skip_to(used.saturating_add(jump));
+    }
+
     /// The b to be written to the record, when the confirmed range runs low. Asked again after a
     /// second if it was not confirmed; sealing goes on meanwhile.
     pub fn block_low(&mut self, now: Timestamp) -> Option<u32> {

@@ -339,3 +339,34 @@ fn a_backup_that_followed_needs_nothing_at_the_takeover() {
     told.enter(Epoch(BORN.0 + 2), 0, 0, &mut Seeded(1)).unwrap();
     assert_eq!(told.next_sequence(), 77 * BLOCK + 1);
 }
+
+#[test]
+fn after_a_jump_of_the_peer_nothing_that_was_sent_before_is_accepted() {
+    let sa = child_sa(GCM, true);
+    let mut next = sender(&sa);
+    let mut sent: Vec<Vec<u8>> = (0..20).map(|_| next()).collect();
+    let mut inbound = Inbound::new(&sa).unwrap();
+    inbound.learn_edge(5);
+    inbound.enter(Epoch(BORN.0 + 1), Replay::Bounded).unwrap();
+    assert!(inbound.open(NOW, &mut sent[10].clone()).is_ok(), "above the known edge");
+    inbound.jump(1000);
+    for packet in &mut sent {
+        assert!(inbound.open(NOW, packet).is_err());
+    }
+    assert_eq!(inbound.edge(), 1005);
+}
+
+#[test]
+fn our_own_numbers_jump_forward_and_never_past_the_end() {
+    let sa = child_sa(GCM, true);
+    let mut outbound = Outbound::new(&sa).unwrap();
+    outbound.enter(BORN, 0, 0, &mut same_start()).unwrap();
+    let before = outbound.next_sequence();
+    outbound.jump(BLOCK);
+    assert_eq!(outbound.next_sequence(), before + BLOCK);
+    assert!(outbound.block_low(NOW).is_some(), "the store hears of it");
+    assert_eq!(outbound.high_water(), Some(before + BLOCK - 1).filter(|used| *used > BLOCK));
+    outbound.jump(u64::MAX);
+    outbound.jump(u64::MAX);
+    assert_eq!(outbound.next_sequence(), u64::MAX);
+}

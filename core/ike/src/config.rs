@@ -80,6 +80,9 @@ pub struct Connection {
     pub mobike: bool,
     /// A peer that has moved gets ESP only where it has been seen to be (RFC 4555 section 3.7).
     pub return_routability: bool,
+    /// After a takeover, message IDs and sequence numbers are synchronised with a peer that offers it,
+    /// and a peer's cluster may do so with us (RFC 6311).
+    pub synchronise: bool,
     /// No NAT may be on the way (RFC 4555 section 3.9): none is looked for, and a peer that knows
     /// MOBIKE notices one.
     pub refuse_nat: bool,
@@ -112,6 +115,7 @@ impl Connection {
             force_encapsulation: false,
             mobike: true,
             return_routability: true,
+            synchronise: true,
             refuse_nat: false,
         }
     }

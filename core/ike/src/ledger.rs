@@ -145,6 +145,7 @@ fn held(mut output: Output, ticket: Option<Ticket>) -> Output {
         Output::Transmit { after, .. }
         | Output::Install { after, .. }
         | Output::ActivateOutbound { after, .. }
+        | Output::Jump { after, .. }
         | Output::Remove { after, .. } => *after = ticket,
         _ => {}
     }

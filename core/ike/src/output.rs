@@ -76,6 +76,18 @@ pub enum Output {
         /// The Child SA.
         spi_in: EspSpi,
     },
+    /// Sequence numbers of a family of SAs jump (RFC 6311): what the peer sends, above the last edge
+    /// that was known when this node became the owner, and what we send.
+    Jump {
+        /// Hold until this is stored.
+        after: Option<Ticket>,
+        /// The family: [`ChildSa::ike`] of the Child SAs concerned.
+        ike: IkeSaId,
+        /// Packets.
+        inbound: u64,
+        /// Packets.
+        outbound: u64,
+    },
     /// The peer of a family of SAs has another address.
     Endpoints {
         /// Hold until this is stored.
@@ -126,6 +138,7 @@ impl Output {
             | Output::Install { after, .. }
             | Output::ActivateOutbound { after, .. }
             | Output::Remove { after, .. }
+            | Output::Jump { after, .. }
             | Output::Endpoints { after, .. } => *after,
             _ => None,
         }

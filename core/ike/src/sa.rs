@@ -15,7 +15,7 @@ use vipsec_wire::id::{Epoch, EspSpi, IkeSaId};
 use vipsec_wire::ike::{ExchangeType, Group, Header, Identity, IkeSpis, Payload};
 use vipsec_wire::record::v1::{
     ChildLink, ChildPhase, Continuation, Extensions, Followup, IkeAddresses, IkeAlgorithms,
-    IkeKeys, IkePhase, Mobility, Product, Told,
+    IkeKeys, IkePhase, Mobility, Product, Synchronisation, Told,
 };
 use vipsec_wire::time::Timestamp;
 
@@ -86,6 +86,7 @@ pub(crate) struct Wanted {
     pub(crate) close: Option<CloseReason>,
     pub(crate) rekey_ike: bool,
     pub(crate) liveness: bool,
+    pub(crate) synchronise: bool,
     pub(crate) create: BTreeSet<String>,
     pub(crate) rekey: BTreeSet<EspSpi>,
     pub(crate) delete: BTreeSet<EspSpi>,
@@ -94,10 +95,11 @@ pub(crate) struct Wanted {
 impl Wanted {
     /// Adds what was wanted earlier and has come to nothing.
     pub(crate) fn again(&mut self, earlier: Wanted) {
-        let Wanted { close, rekey_ike, liveness, create, rekey, delete } = earlier;
+        let Wanted { close, rekey_ike, liveness, synchronise, create, rekey, delete } = earlier;
         self.close = self.close.take().or(close);
         self.rekey_ike |= rekey_ike;
         self.liveness |= liveness;
+        self.synchronise |= synchronise;
         self.create.extend(create);
         self.rekey.extend(rekey);
         self.delete.extend(delete);
@@ -137,6 +139,8 @@ pub(crate) struct Live {
     pub(crate) unwritten: bool,
     /// The SA was made by another owner.
     pub(crate) inherited: bool,
+    /// Our sequence numbers have jumped as the peer's cluster has asked last.
+    pub(crate) jumped: bool,
     /// The SA is not in the store, and will not be before this write, the last of those that were
     /// given up for the time being.
     pub(crate) unprotected: Option<Ticket>,
@@ -152,6 +156,7 @@ pub(crate) struct IkeSa {
     pub(crate) outstanding: Option<Outstanding>,
     pub(crate) addresses: IkeAddresses,
     pub(crate) mobility: Mobility,
+    pub(crate) synchronisation: Synchronisation,
     pub(crate) children: Vec<ChildLink>,
     /// A CREATE_CHILD_SA of the peer's whose additional key exchanges are under way.
     pub(crate) followup: Option<Box<Followup>>,
@@ -190,6 +195,7 @@ impl IkeSa {
             outstanding: None,
             addresses,
             mobility: Mobility::default(),
+            synchronisation: Synchronisation::default(),
             children: Vec::new(),
             followup: None,
             protection,

@@ -91,6 +91,7 @@ pub(crate) fn mutable(sa: &IkeSa) -> IkeMutable {
         outstanding,
         addresses: sa.addresses,
         mobility: sa.mobility.clone(),
+        synchronisation: sa.synchronisation.clone(),
         children: sa.children.clone(),
         followup: sa.followup.clone(),
     }
@@ -113,6 +114,7 @@ pub(crate) fn assume(sa: &mut IkeSa, record: IkeMutable) {
         retransmission: None,
     });
     (sa.addresses, sa.mobility) = (record.addresses, record.mobility);
+    sa.synchronisation = record.synchronisation;
     sa.children = record.children;
     sa.followup = record.followup;
 }
@@ -131,6 +133,7 @@ pub(crate) fn exchange_of(continuation: &Continuation) -> ExchangeType {
         Continuation::Liveness
         | Continuation::UpdateAddresses(_)
         | Continuation::Routability(_)
+        | Continuation::Synchronise(_)
         | Continuation::DeleteIke
         | Continuation::DeleteChildren(_) => ExchangeType::Informational,
     }

@@ -6,6 +6,7 @@ use crate::fragmentation::Reassembly;
 use crate::half_open::HalfOpenTable;
 use crate::lease::Leases;
 use crate::sa::IkeSa;
+use core::ops::Bound;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use vipsec_crypto::Random;
 use vipsec_wire::id::{EspSpi, IkeSaId};
@@ -95,6 +96,12 @@ impl Tables {
 
     pub(crate) fn sas(&self) -> impl Iterator<Item = &IkeSa> {
         self.sas.values().map(|sa| &**sa)
+    }
+
+    /// The SAs whose ids follow `after`.
+    pub(crate) fn sas_after(&self, after: Option<IkeSaId>) -> impl Iterator<Item = &IkeSa> {
+        let from = after.map_or(Bound::Unbounded, Bound::Excluded);
+        self.sas.range((from, Bound::Unbounded)).map(|(_, sa)| &**sa)
     }
 
     pub(crate) fn count(&self) -> usize {

@@ -11,6 +11,8 @@ pub(crate) enum Alarm {
     Sa(IkeSaId),
     /// A half-open IKE SA of either role.
     HalfOpen(IkeSaId),
+    /// The IKE SAs that are to be synchronised with their peers.
+    Synchronise,
     /// The connection of this place in the configuration.
     Start(usize),
     /// The names of peers.

@@ -370,3 +370,20 @@ fn an_update_in_a_message_that_is_not_authentic_does_nothing() {
     assert_eq!(addresses(&world), before);
     assert!(Message::parse(&packet.message).is_ok());
 }
+
+#[test]
+fn a_responder_that_says_that_it_has_moved_is_followed() {
+    let mut world = up(|_| (), None);
+    let gone = vec![notify(NotifyType::NO_ADDITIONAL_ADDRESSES, &[])];
+    let there = "203.0.113.7:4500";
+    assert!(request(&mut world, Side::Left, there, gone).is_empty());
+    let update = world.sent.last().expect("an update").clone();
+    assert_eq!((update.destination, update.kind().2), (at(there), false));
+    assert!(world.open(&update).iter().any(|n| n.kind == NotifyType::UPDATE_SA_ADDRESSES));
+    let esp = world.left.engine.children().next().expect("a Child SA").sa.endpoints;
+    assert_eq!(esp.remote, at("192.0.2.2:4500"), "not before the answer");
+    second_way_only(&mut world);
+    world.pass(Duration::from_secs(10));
+    let esp = world.left.engine.children().next().expect("a Child SA").sa.endpoints;
+    assert_eq!(esp.remote, at(there));
+}

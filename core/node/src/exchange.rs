@@ -68,6 +68,9 @@ impl Node {
             Intention::Remove { after, spi_in } => {
                 self.effect(vip, after, command(Command::Remove { vip, spi_in }));
             }
+            Intention::Jump { after, ike, inbound, outbound } => {
+                self.effect(vip, after, Effect::Jump { ike, inbound, outbound });
+            }
             Intention::Endpoints { after, ike, endpoints } => {
                 self.effect(vip, after, Effect::Endpoints { ike, endpoints });
             }
@@ -88,6 +91,15 @@ impl Node {
         }
         for spi_in in spis {
             self.command(Command::SetEndpoints { vip, spi_in, endpoints });
+        }
+    }
+
+    fn jump(&mut self, vip: Vip, ike: IkeSaId, inbound: u64, outbound: u64) {
+        let Some(candidate) = self.candidate(vip) else { return };
+        let family = candidate.installed.iter().filter(|(_, sa)| sa.family == ike);
+        let spis: Vec<_> = family.map(|(spi_in, _)| *spi_in).collect();
+        for spi_in in spis {
+            self.command(Command::Jump { vip, spi_in, inbound, outbound });
         }
     }
 
@@ -127,6 +139,7 @@ impl Node {
             Effect::Transmit { local, remote, message } => {
                 self.outputs.push_back(Output::Ike { local, remote, message });
             }
+            Effect::Jump { ike, inbound, outbound } => self.jump(vip, ike, inbound, outbound),
             Effect::Endpoints { ike, endpoints } => self.endpoints(vip, ike, endpoints),
             Effect::Command(command) => {
                 if let Some(candidate) = self.candidate(vip) {

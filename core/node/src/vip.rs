@@ -41,6 +41,8 @@ pub(crate) enum Effect {
     Transmit { local: core::net::SocketAddr, remote: core::net::SocketAddr, message: Vec<u8> },
     /// The peer of a family of SAs has another address.
     Endpoints { ike: vipsec_wire::id::IkeSaId, endpoints: vipsec_esp::Endpoints },
+    /// Sequence numbers of a family of SAs jump.
+    Jump { ike: vipsec_wire::id::IkeSaId, inbound: u64, outbound: u64 },
     /// An instruction to all workers.
     Command(Box<Command>),
 }

@@ -64,6 +64,17 @@ pub enum Command {
         /// Where.
         endpoints: Endpoints,
     },
+    /// The sequence numbers of an SA jump, in either direction.
+    Jump {
+        /// The VIP.
+        vip: Vip,
+        /// The SA.
+        spi_in: EspSpi,
+        /// What the peer sends: packets above the last edge that was known at the takeover.
+        inbound: u64,
+        /// What we send: packets above the last one.
+        outbound: u64,
+    },
     /// Right edges of inbound windows, as an owner streamed or stored them; only ever raises.
     Edges {
         /// The VIP.

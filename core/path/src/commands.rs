@@ -83,6 +83,17 @@ impl Path {
             Command::SetEndpoints { vip, spi_in, endpoints } => {
                 self.set_endpoints(now, vip, spi_in, endpoints);
             }
+            Command::Jump { vip, spi_in, inbound, outbound } => {
+                let index = self.find_vip(vip).ok_or(DropReason::UnknownVip)?;
+                if let Some(live) = self.sad.live_mut(index, spi_in) {
+                    live.inbound.jump(inbound);
+                    live.outbound.jump(outbound);
+                }
+                // The store and the backups hear of it without waiting for traffic.
+                if let Some(slot) = self.slot_of(vip, spi_in) {
+                    self.mark_dirty(now, slot);
+                }
+            }
             Command::Edges { vip, edges } => {
                 let index = self.find_vip(vip).ok_or(DropReason::UnknownVip)?;
                 for (spi_in, edge) in edges {

@@ -4,6 +4,7 @@ use crate::engine::task::{self, Outlook, Task};
 use crate::engine::{Engine, Ownership};
 use crate::exchange::{
     Request, create_child_sa, ike_sa_init_initiator, informational, mobike, rekey_child, rekey_ike,
+    synchronise,
 };
 use crate::ledger::Transaction;
 use crate::output::{CloseReason, Event, Output};
@@ -14,12 +15,15 @@ use crate::snapshot::exchange_of;
 use crate::timers::Alarm;
 use vipsec_crypto::Random;
 use vipsec_wire::id::IkeSaId;
-use vipsec_wire::record::v1::{IkeAddresses, IkePhase};
+use vipsec_wire::record::v1::{Continuation, IkeAddresses, IkePhase};
 use vipsec_wire::time::Timestamp;
 
 /// Alarms that are handled in one call, so that a takeover of very many SAs does not stall: the
 /// rest is due at once.
 const ALARMS: usize = 256;
+
+/// Repetitions of a synchronisation, which all other requests wait for.
+const SYNCHRONISE_TRIES: u32 = 3;
 
 impl Engine {
     /// Time has passed.
@@ -34,6 +38,7 @@ impl Engine {
             match self.timers.pop(now) {
                 Some(Alarm::Sa(id)) => self.look_at(now, id, rng),
                 Some(Alarm::HalfOpen(id)) => self.look_at_half_open(now, id, rng),
+                Some(Alarm::Synchronise) => self.look_at_synchronisation(now, rng),
                 Some(Alarm::Start(place)) => self.look_at_start(now, place, rng),
                 Some(Alarm::Names) => self.look_at_names(now),
                 None => return,
@@ -60,6 +65,9 @@ impl Engine {
 
     /// The peer does not answer: the SA is gone.
     fn give_up(&mut self, now: Timestamp, id: IkeSaId, rng: &mut dyn Random) {
+        if self.is_synchronising(id) {
+            return self.synchronise_no_more(now, id, rng);
+        }
         let Some(sa) = self.tables.get(id) else { return };
         let reason = match (&sa.live.wanted.close, sa.phase) {
             (Some(reason), _) => reason.clone(),
@@ -155,6 +163,10 @@ impl Engine {
             }
             Task::UpdateAddresses => Some(mobike::update_request(&mut cx, &sa)),
             Task::Routability => Some(mobike::routability(&mut cx, &sa)),
+            Task::Synchronise => {
+                wanted.synchronise = false;
+                Some(synchronise::request(&mut cx, &mut sa))
+            }
             Task::Liveness => {
                 wanted.liveness = false;
                 Some(informational::liveness(&sa))
@@ -235,6 +247,10 @@ fn repeat(
     if now < repetition.due() {
         return Ok((Vec::new(), 0));
     }
+    let beside = matches!(request.continuation, Continuation::Synchronise(_));
+    if beside && repetition.repeated() >= SYNCHRONISE_TRIES {
+        return Err(GiveUp);
+    }
     repetition.repeat(now, settings)?;
     request.retransmission = Some(repetition);
     Ok((request.datagrams.clone(), repetition.repeated()))
@@ -248,13 +264,18 @@ pub(super) fn send(
     tx: &mut Transaction,
 ) -> Result<(), NoIv> {
     let Request { payloads, continuation } = request;
-    let (id, exchange) = (sa.window.next_request, exchange_of(&continuation));
     if sa.window.is_used_up() {
         return Err(NoIv);
     }
+    // A synchronisation stands beside the window (RFC 6311 section 5.1).
+    let beside = matches!(continuation, Continuation::Synchronise(_));
+    let id = if beside { 0 } else { sa.window.next_request };
+    let exchange = exchange_of(&continuation);
     let header = sa.header(exchange, id, false);
     let datagrams = sa.seal(&header, &payloads, cx.sealing(), cx.rng)?;
-    sa.window.next_request = id.saturating_add(1);
+    if !beside {
+        sa.window.next_request = id.saturating_add(1);
+    }
     let IkeAddresses { local, remote, .. } = sa.addresses;
     tx.effects.extend(Output::transmits(local, remote, datagrams.clone()));
     sa.outstanding =

@@ -9,6 +9,7 @@ mod reload;
 mod replica;
 mod start;
 mod store;
+mod synchronise;
 mod task;
 mod unprotected;
 mod views;
@@ -46,6 +47,7 @@ pub struct Engine {
     ledger: Ledger,
     timers: Timers,
     starts: Starts,
+    synchronised: synchronise::Progress,
     ownership: Option<Ownership>,
     last_epoch: Epoch,
     /// The store is down: requests that can wait do.
@@ -77,6 +79,7 @@ impl Engine {
             ledger: Ledger::default(),
             timers: Timers::default(),
             starts,
+            synchronised: synchronise::Progress::default(),
             ownership: None,
             last_epoch: Epoch(0),
             holding: false,

@@ -9,7 +9,7 @@ use crate::exchange::contents::{Contents, notify};
 use crate::exchange::{
     Fate, Reply, create_child_sa, ike_auth, ike_auth_initiator, ike_followup_ke, ike_intermediate,
     ike_intermediate_initiator, ike_sa_init, ike_sa_init_initiator, informational, mobike,
-    rekey_ike,
+    rekey_ike, synchronise,
 };
 use crate::fragmentation::{MessageName, Piece, Whole};
 use crate::ledger::Transaction;
@@ -27,7 +27,7 @@ use vipsec_wire::record::v1::{Continuation, Ended, Mirrored, StoredResponse};
 use vipsec_wire::time::Timestamp;
 
 /// What an Encrypted payload of an authentic message has held.
-type Opened = Result<Vec<Payload>, ParseError>;
+pub(super) type Opened = Result<Vec<Payload>, ParseError>;
 
 impl Engine {
     pub(super) fn receive(&mut self, now: Timestamp, datagram: Datagram, rng: &mut dyn Random) {
@@ -316,6 +316,9 @@ impl Engine {
         rng: &mut dyn Random,
     ) {
         let Some(sa) = self.tables.get(id) else { return };
+        if synchronise::is_asked(sa, header, &opened) {
+            return self.receive_synchronisation(now, id, datagram, opened, rng);
+        }
         match sa.window.judge(header.message_id, sa.live.inherited) {
             Verdict::Fresh if header.exchange == ExchangeType::IkeAuth => {
                 return self.outbox.drops.count(Drop::UnexpectedExchange);
@@ -369,7 +372,9 @@ impl Engine {
         let Some(mut sa) = self.tables.take(id) else { return };
         let mut tx = Transaction::default();
         tx.begin(&sa);
-        let expected = sa.outstanding.take_if(|request| request.answers(header));
+        let expected = sa.outstanding.take_if(|request| {
+            request.answers(header) && synchronise::may_answer(&request.continuation, &opened)
+        });
         let Some(mut cx) = self.context(now, rng) else { return };
         let Some(request) = expected else {
             cx.drop(Drop::UnexpectedResponse);

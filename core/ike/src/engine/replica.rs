@@ -40,6 +40,7 @@ impl Engine {
         self.ownership = Some(Ownership { epoch, since: now });
         self.arm_starts(now, rng);
         self.end_orphans(now);
+        self.arm_synchronisation(now);
     }
 
     /// This node owns the VIP no more. What was not confirmed is taken back, what was to be sent is

@@ -38,6 +38,8 @@ pub(super) enum Task {
     RekeyIke,
     RekeyChild(EspSpi),
     CreateChild(String),
+    /// As a new owner: agrees with the peer on message IDs and sequence numbers.
+    Synchronise,
     /// As MOBIKE's initiator: tells the responder of other addresses.
     UpdateAddresses,
     /// As its responder: looks whether the peer is where it says.
@@ -67,6 +69,11 @@ pub(super) fn next(sa: &IkeSa, now: Timestamp, holding: bool) -> Option<Task> {
     }
     if holding {
         return None;
+    }
+    if sa.live.wanted.synchronise {
+        // The peer takes no second synchronisation for the same message ID.
+        let again = sa.synchronisation.sent == Some(sa.window.next_request);
+        return Some(if again { Task::Liveness } else { Task::Synchronise });
     }
     if now >= sa.live.not_before {
         if sa.mobility.update {

@@ -14,8 +14,7 @@ use crate::exchange::auth::{
 use crate::exchange::child::{self, Behind, Ingredients};
 use crate::exchange::configuration::{self, Granted};
 use crate::exchange::contents::{Contents, notify};
-use crate::exchange::ike_intermediate;
-use crate::exchange::mobike;
+use crate::exchange::{ike_intermediate, mobike, synchronise};
 use crate::fragmentation::{self, Opened, Reassembly};
 use crate::half_open::Responder;
 use crate::keys::{Nonces, agree, derive_ike};
@@ -255,6 +254,8 @@ fn establish(
     };
     let mut about = describe(cx, &half.state, keys, &peer, &granted);
     about.extensions.mobike = mobike::agreed(peer.connection, contents, MobikeRole::Responder);
+    synchronise::agree(peer.connection, contents, &mut about.extensions);
+    let synchronises = about.extensions.message_id_sync;
     let mut addresses = half.state.addresses;
     (addresses.local, addresses.remote) = (datagram.local, datagram.remote);
     let sa = IkeSa::new(about, Window::new(0, message_id(&half.state) + 1), addresses);
@@ -265,6 +266,9 @@ fn establish(
     let mut payloads = prove(&half.state, keys, &peer);
     payloads.extend(granted.reply.clone().map(Payload::Configuration));
     payloads.extend(mobike::offer(peer.connection, Some(contents)));
+    if synchronises {
+        payloads.extend(synchronise::offer(peer.connection));
+    }
     payloads.extend(match refused {
         Some(error) => vec![notify(error)],
         None => first_child(cx, &mut sa, &half.state, peer.connection, contents, &mut tx),

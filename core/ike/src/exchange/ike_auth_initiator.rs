@@ -13,7 +13,7 @@ use crate::exchange::create_child_sa::disown;
 use crate::exchange::ike_auth::{add_child, draw_lifetime, established_event};
 use crate::exchange::ike_intermediate;
 use crate::exchange::ike_sa_init_initiator::AgreedKeys;
-use crate::exchange::mobike;
+use crate::exchange::{mobike, synchronise};
 use crate::fragmentation::{self, Opened};
 use crate::half_open::Initiator;
 use crate::keys::Nonces;
@@ -79,6 +79,7 @@ pub(crate) fn begin(
         payloads.push(notify(NotifyType::INITIAL_CONTACT));
     }
     payloads.extend(mobike::offer(connection, None));
+    payloads.extend(synchronise::offer(connection));
     let (local, remote) = (state.addresses.local, state.addresses.remote);
     payloads.extend(mobike::no_nats(connection, local, remote));
     let mut iv = IvSequence::new(cx.epoch, state.born);
@@ -299,6 +300,12 @@ fn describe(
     contents: &Contents,
 ) -> Description {
     let (rekey_at, expires_at) = draw_lifetime(cx, Some(connection));
+    let mut extensions = Extensions {
+        mobike: mobike::agreed(connection, contents, MobikeRole::Initiator),
+        fragmentation: auth.fragmentation,
+        ..Extensions::default()
+    };
+    synchronise::agree(connection, contents, &mut extensions);
     Description {
         id: state.id,
         family: state.id,
@@ -316,11 +323,7 @@ fn describe(
         expires_at,
         assigned: Vec::new(),
         obtained: configuration::obtained(contents.configuration.as_ref()),
-        extensions: Extensions {
-            mobike: mobike::agreed(connection, contents, MobikeRole::Initiator),
-            fragmentation: auth.fragmentation,
-            ..Extensions::default()
-        },
+        extensions,
         told: configuration::told(contents.configuration.as_ref()),
     }
 }

@@ -3,7 +3,9 @@
 
 use crate::context::Context;
 use crate::exchange::contents::Contents;
-use crate::exchange::{Fate, Reply, Request, configuration, mobike, rekey_child, rekey_ike};
+use crate::exchange::{
+    Fate, Reply, Request, configuration, mobike, rekey_child, rekey_ike, synchronise,
+};
 use crate::ledger::Transaction;
 use crate::output::CloseReason;
 use crate::sa::{Datagram, IkeSa};
@@ -96,6 +98,7 @@ pub(crate) fn complete(
         Continuation::UpdateAddresses(check) => {
             mobike::updated(cx, sa, check, datagram, contents, tx)
         }
+        Continuation::Synchronise(asked) => synchronise::complete(sa, asked, contents, tx),
         Continuation::Routability(check) => mobike::proven(cx, sa, check, datagram, contents, tx),
         Continuation::DeleteIke => {
             let reason = sa.live.wanted.close.take();

@@ -72,7 +72,8 @@ pub(crate) fn passed_nat(contents: &Contents, datagram: &Datagram) -> bool {
 }
 
 /// The peer has named its further addresses, all of them (section 3.6), or none.
-pub(crate) fn note_addresses(sa: &mut IkeSa, contents: &Contents) {
+/// Says whether it has.
+pub(crate) fn note_addresses(sa: &mut IkeSa, contents: &Contents) -> bool {
     let address = |notify: &Notify| match notify.kind {
         NotifyType::ADDITIONAL_IP4_ADDRESS => {
             <[u8; 4]>::try_from(notify.data.as_slice()).ok().map(IpAddr::from)
@@ -85,9 +86,29 @@ pub(crate) fn note_addresses(sa: &mut IkeSa, contents: &Contents) {
     let usable = |address: &IpAddr| !address.is_unspecified() && !address.is_multicast();
     let named = contents.notifies.iter().filter_map(address).filter(usable);
     let named: Vec<IpAddr> = named.take(ADDITIONAL).collect();
-    if !named.is_empty() || contents.has(NotifyType::NO_ADDITIONAL_ADDRESSES) {
+    let said = !named.is_empty() || contents.has(NotifyType::NO_ADDITIONAL_ADDRESSES);
+    if said {
         sa.mobility.additional = named;
     }
+    said
+}
+
+/// As initiator: the responder no longer has the address at which we reach it, and says so from
+/// another (section 3.6). It will be told that we go there.
+fn leave(sa: &mut IkeSa, datagram: &Datagram, tx: &mut Transaction) {
+    let here = sa.addresses.remote.ip();
+    let gone = here != datagram.remote.ip() && !sa.mobility.additional.contains(&here);
+    if gone && sa.about.extensions.mobike == Some(MobikeRole::Initiator) {
+        go(sa, datagram, tx);
+    }
+}
+
+/// The responder is reached where a message of its has come from.
+fn go(sa: &mut IkeSa, datagram: &Datagram, tx: &mut Transaction) {
+    sa.mobility.esp.get_or_insert(sa.addresses);
+    sa.addresses.remote = datagram.remote;
+    sa.mobility.update = true;
+    tx.touch(sa.id());
 }
 
 fn cookie(contents: &Contents) -> Option<&Notify> {
@@ -107,7 +128,9 @@ pub(crate) fn respond(
     if passed_nat(contents, datagram) {
         return vec![notify(NotifyType::UNEXPECTED_NAT_DETECTED)];
     }
-    note_addresses(sa, contents);
+    if note_addresses(sa, contents) {
+        leave(sa, datagram, tx);
+    }
     let wanted = contents.has(NotifyType::UPDATE_SA_ADDRESSES);
     if wanted
         && role == MobikeRole::Responder
@@ -312,8 +335,5 @@ pub(crate) fn found_way(sa: &mut IkeSa, datagram: &Datagram, tx: &mut Transactio
     }
     sa.mobility.additional.retain(|address| *address != there);
     sa.mobility.additional.push(here);
-    sa.mobility.esp.get_or_insert(sa.addresses);
-    sa.addresses.remote = datagram.remote;
-    sa.mobility.update = true;
-    tx.touch(sa.id());
+    go(sa, datagram, tx);
 }

@@ -21,6 +21,7 @@ pub(crate) mod informational;
 pub(crate) mod mobike;
 pub(crate) mod rekey_child;
 pub(crate) mod rekey_ike;
+pub(crate) mod synchronise;
 
 use crate::output::CloseReason;
 use vipsec_wire::ike::{Group, Notify, NotifyType, Payload};

@@ -118,6 +118,8 @@ pub(crate) struct Site {
     pub events: Vec<Event>,
     /// Names whose addresses were asked for.
     pub resolving: Vec<String>,
+    /// Family, inbound, outbound.
+    pub jumps: Vec<(IkeSaId, u64, u64)>,
     /// Every SA that was ever installed, and whether to be sent on at once.
     pub(crate) history: BTreeMap<EspSpi, bool>,
 }
@@ -141,6 +143,7 @@ impl Site {
             installed: BTreeMap::new(),
             events: Vec::new(),
             resolving: Vec::new(),
+            jumps: Vec::new(),
             history: BTreeMap::new(),
         }
     }
@@ -263,6 +266,9 @@ impl Site {
                 self.mirrored.remove(&id);
             }
             Output::Resolve { name } => self.resolving.push(name),
+            Output::Jump { ike, inbound, outbound, .. } => {
+                self.jumps.push((ike, inbound, outbound))
+            }
             Output::Event(event) => self.events.push(event),
         }
         None
@@ -313,6 +319,7 @@ fn is_held(output: &Output) -> Option<Ticket> {
         | Output::Install { after, .. }
         | Output::ActivateOutbound { after, .. }
         | Output::Remove { after, .. }
+        | Output::Jump { after, .. }
         | Output::Endpoints { after, .. } => *after,
         _ => None,
     }

@@ -14,6 +14,7 @@ pub mod nonce;
 pub mod notify;
 pub mod puzzle;
 pub mod security_association;
+pub mod synchronisation;
 pub mod traffic_selector;
 pub mod vendor;
 
@@ -33,6 +34,7 @@ pub use puzzle::{PUZZLE_KEYS, Puzzle, PuzzleSolution};
 pub use security_association::{
     Encryption, Esn, Integrity, Prf, Proposal, Protocol, SecurityAssociation, Transform,
 };
+pub use synchronisation::{MessageIdSync, emit_counter_sync, parse_counter_sync};
 pub use traffic_selector::{TrafficSelector, TrafficSelectors};
 pub use vendor::VendorId;
 

@@ -58,3 +58,34 @@ pub struct AddressCheck {
     /// The addresses that this is about.
     pub addresses: IkeAddresses,
 }
+
+/// Where the synchronisation of message IDs (RFC 6311) stands.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Synchronisation {
+    /// The ID of our next request when we last synchronised: the peer takes no second one for it.
+    pub sent: Option<u32>,
+    /// The last request of the peer's cluster.
+    pub seen: Option<Synchronised>,
+}
+
+/// A synchronisation that the peer's cluster has asked for.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Synchronised {
+    /// SHA-256 of the request.
+    pub request: [u8; 32],
+    /// The ID of the cluster's next request, as it says: only a higher one is taken again.
+    pub send: u32,
+    /// By how much our sequence numbers had to jump.
+    pub jump: u64,
+    /// The answer, byte for byte.
+    pub response: Vec<u8>,
+}
+
+/// A synchronisation that we have asked for.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Synchronise {
+    /// Comes back in the answer.
+    pub nonce: [u8; 4],
+    /// By how much the peer's outbound sequence numbers are to jump; 0: not at all.
+    pub jump: u32,
+}

@@ -5,7 +5,7 @@
 //! own; which IKE SA a Child SA belongs to stands in the mutable record of the IKE SA alone, so
 //! that a rekeyed IKE SA inherits any number of them with one write (RFC 7296 section 2.18).
 
-use super::v1::{AddressCheck, Extensions, Mobility};
+use super::v1::{AddressCheck, Extensions, Mobility, Synchronisation, Synchronise};
 use crate::id::{Epoch, EspSpi, IkeSaId, Vip};
 use crate::ike::{
     AdditionalGroups, Encryption, Group, Identity, IkeSpis, Integrity, Prf, SecurityAssociation,
@@ -163,6 +163,8 @@ pub enum Continuation {
     UpdateAddresses(Box<AddressCheck>),
     /// A return routability check (RFC 4555 section 3.7).
     Routability(Box<AddressCheck>),
+    /// IKEV2_MESSAGE_ID_SYNC (RFC 6311 section 5.1).
+    Synchronise(Synchronise),
     /// The delete of the IKE SA.
     DeleteIke,
     /// The delete of Child SAs, by the SPIs at which we receive.
@@ -382,6 +384,8 @@ pub struct IkeMutable {
     pub addresses: IkeAddresses,
     /// What MOBIKE adds to them.
     pub mobility: Mobility,
+    /// Where the synchronisation of message IDs stands.
+    pub synchronisation: Synchronisation,
     /// The Child SAs.
     pub children: Vec<ChildLink>,
     /// A CREATE_CHILD_SA of the peer's whose additional key exchanges are under way.

@@ -58,6 +58,8 @@ pub struct Connection {
     pub mobike: bool,
     /// Whether a peer that has moved gets ESP only where it has answered from.
     pub return_routability: bool,
+    /// Whether message IDs and sequence numbers are synchronised after a takeover, ours or the peer's.
+    pub synchronise: bool,
     /// Whether no NAT may be on the way.
     pub refuse_nat: bool,
     /// Silence after which a liveness check is sent, 1 s to 1 day.
@@ -164,6 +166,7 @@ fn connection(
         force_encapsulation: head.force_encapsulation,
         mobike: head.mobike.unwrap_or(true),
         return_routability: head.return_routability.unwrap_or(true),
+        synchronise: head.synchronise.unwrap_or(true),
         refuse_nat: head.refuse_nat,
         dpd: Duration::from_secs(mistakes.number(head.dpd_s.as_ref(), 1..=86_400, 30)),
         rekey: Duration::from_secs(mistakes.number(head.rekey_s.as_ref(), 10..=2_592_000, 14_400)),

@@ -145,6 +145,7 @@ fn connection(from: &Connection, vip: &Vip) -> vipsec_ike::Connection {
         force_encapsulation: from.force_encapsulation,
         mobike: from.mobike,
         return_routability: from.return_routability,
+        synchronise: from.synchronise,
         refuse_nat: from.refuse_nat,
         request_addresses: if from.request_address { requests(from) } else { Vec::new() },
         dpd: Some(Dpd { idle_s: seconds(from.dpd) }),

@@ -192,6 +192,7 @@ pub(super) struct ConnectionHead {
     pub(super) force_encapsulation: bool,
     pub(super) mobike: Option<bool>,
     pub(super) return_routability: Option<bool>,
+    pub(super) synchronise: Option<bool>,
     #[serde(default)]
     pub(super) refuse_nat: bool,
     pub(super) dpd_s: Option<Number>,
