@@ -7,6 +7,7 @@
 pub mod admin;
 pub mod cli;
 pub mod config;
+pub mod import;
 pub mod keys;
 pub mod link;
 pub mod random;

@@ -48,7 +48,10 @@ async fn ask(command: Command, out: &mut dyn Write) -> Result<(), CliError> {
         Command::AcceptRollback { vip, daemon } => {
             tell(&daemon, "/v1/accept-rollback", json!({ "vip": vip }), out).await
         }
-        Command::Run(_) | Command::CheckConfig { .. } | Command::Keygen { .. } => Ok(()),
+        Command::Run(_)
+        | Command::CheckConfig { .. }
+        | Command::Keygen { .. }
+        | Command::Import { .. } => Ok(()),
     }
 }
 

@@ -47,6 +47,11 @@ enum Command {
         #[arg(long, global = true)]
         json: bool,
     },
+    /// Take the configuration of another program over
+    Import {
+        #[command(subcommand)]
+        from: Import,
+    },
     /// Show the node, its cluster and its VIPs
     Status(Daemon),
     /// Show IKE SAs with their Child SAs
@@ -149,6 +154,24 @@ enum Kind {
 }
 
 #[derive(Debug, Subcommand)]
+enum Import {
+    /// Print strongSwan's swanctl.conf as a configuration of ours; what was left out is listed in it
+    Swanctl {
+        /// The file, with all that it includes
+        file: PathBuf,
+        /// The VIP, where a connection names no local address or another shall be taken
+        #[arg(long, value_name = "ADDRESS")]
+        vip: Option<IpAddr>,
+        /// The interface of the VIPs
+        #[arg(long, value_name = "NAME", default_value = "eth0")]
+        interface: String,
+        /// The directory for files of pre-shared keys, made with mode 0600
+        #[arg(long, value_name = "DIRECTORY", default_value = "/etc/vipsec")]
+        secrets: PathBuf,
+    },
+}
+
+#[derive(Debug, Subcommand)]
 enum Keygen {
     /// Make the key that seals the store; all candidates need the same file
     Store {
@@ -176,6 +199,9 @@ pub enum CliError {
     /// A key file.
     #[error(transparent)]
     Key(#[from] KeyFileError),
+    /// The configuration of another program.
+    #[error(transparent)]
+    Import(#[from] crate::import::ImportError),
     /// The running daemon.
     #[error(transparent)]
     Client(#[from] ClientError),
@@ -209,9 +235,24 @@ impl Cli {
             Command::CheckConfig { file, json: false } => check_config(&file, out),
             Command::CheckConfig { file, json: true } => check_config_json(&file, out),
             Command::Keygen { kind, json } => keygen(kind, json, out),
+            Command::Import { from } => import(from, out),
             other => control::execute(other, out),
         }
     }
+}
+
+fn import(from: Import, out: &mut dyn Write) -> Result<(), CliError> {
+    let Import::Swanctl { file, vip, interface, secrets } = from;
+    let place = crate::import::swanctl::Place { vip, interface, secrets };
+    let imported = crate::import::swanctl(&file, &place)?;
+    for left in &imported.left_out {
+        writeln!(out, "# not taken over: {left}")?;
+    }
+    for (path, _) in &imported.secrets {
+        writeln!(out, "# pre-shared key: {}", path.display())?;
+    }
+    write!(out, "{}", imported.text)?;
+    Ok(())
 }
 
 fn check_config(file: &ConfigFile, out: &mut dyn Write) -> Result<(), CliError> {

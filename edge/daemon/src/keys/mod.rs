@@ -117,6 +117,14 @@ pub fn read_psk(path: &Path) -> Result<SecretBytes, KeyFileError> {
         .map_err(|why| KeyFileError::Psk { path: path.to_owned(), why })
 }
 
+/// Writes a secret into a new file that only its owner may read.
+///
+/// # Errors
+/// [`KeyFileError`]; a file that is there is left as it is.
+pub fn write_secret(path: &Path, secret: &str) -> Result<(), KeyFileError> {
+    file::write_new(path, secret)
+}
+
 /// A pre-shared key as written: the text itself, or `0x…` in hexadecimal, or `0s…` in base64.
 ///
 /// # Errors
