@@ -127,7 +127,7 @@ fn vip(plan: &Plan, host: HostId) -> VipConfig {
         vip,
         connections: vec![connection(plan, host)],
         limits: vipsec_ike::Limits::default(),
-        retransmit: Retransmit { initial_ms: 300, base_percent: 160, tries: 8 },
+        retransmit: Retransmit { initial_ms: 300, base_percent: 160, tries: 6 },
         fragment_size: Some(vipsec_ike::FRAGMENT_SIZE),
     });
     VipConfig { vip, ike, path: path(plan, host, vip) }

@@ -13,7 +13,7 @@ use vipsec_path::Replay;
 /// Before this nothing is done: the peers connect.
 const PEACE: Duration = Duration::from_secs(2);
 /// The last part of each run. Dead peers are found and have come back before its end.
-const CALM: Duration = Duration::from_secs(14);
+const CALM: Duration = Duration::from_secs(20);
 
 /// The plan of a seed. `length`: how long it lasts, or as the seed has it.
 #[must_use]

@@ -91,6 +91,12 @@ impl Store {
         }
     }
 
+    /// Whether requests of a host are answered, apart from the odd one that fails.
+    #[must_use]
+    pub fn reaches(&self, host: HostId) -> bool {
+        !self.down && !self.stalled && !self.cut.contains(&host)
+    }
+
     /// Whether anything may go wrong at present.
     #[must_use]
     pub fn is_failing(&self) -> bool {

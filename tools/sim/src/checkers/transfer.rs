@@ -132,8 +132,11 @@ impl Checker for Transfer {
                 self.failing = *failing;
                 self.disturb(now);
             }
-            // A peer has no SA. (If it had one until the transfer, that is no excuse.)
-            Observation::Dropped(_, "no_sa") if self.watched.is_none() => self.disturb(now),
+            // A peer has no SA, or one that is gone here. (If it had one until the transfer, that is no
+            // excuse.)
+            Observation::Dropped(_, "no_sa" | "unknown_spi") if self.watched.is_none() => {
+                self.disturb(now);
+            }
             Observation::Paused(_) => {
                 self.paused += 1;
                 self.disturb(now);

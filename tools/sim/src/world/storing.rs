@@ -64,8 +64,13 @@ impl World {
             self.note_commit(by, &transaction);
             self.wake_watches(name);
         }
+        let odd = matches!(reply, Some(StoreReply::Failed { .. }));
         if let Some(reply) = reply {
             self.answer(by, reply);
+        }
+        if odd && self.stores.get(&name).is_some_and(|store| store.reaches(host)) {
+            // The shell finds out soon that it was just that one.
+            self.tell_health(&[host], None);
         }
     }
 
