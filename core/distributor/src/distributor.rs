@@ -302,6 +302,18 @@ impl Distributor {
             .map(move |entry| update(&self.members, entry, now))
     }
 
+    /// Takes connections out, without a word to the backups; gives what they were. Looks at every
+    /// entry: for rare events only.
+    pub fn take_out(
+        &mut self,
+        now: Timestamp,
+        mut which: impl FnMut(&Flow) -> bool,
+    ) -> Vec<ConnectionUpdate> {
+        let members = &self.members;
+        let taken = self.table.take_out(|entry| which(&entry.flow()));
+        taken.iter().map(|entry| update(members, entry, now)).collect()
+    }
+
     /// The table, to see how full it is and when it wants [`Table::expire`].
     #[must_use]
     pub fn table(&self) -> &Table {

@@ -246,6 +246,20 @@ impl Table {
         }
     }
 
+    /// Takes entries out, without a word to the backups. Looks at every entry: for rare events only.
+    pub fn take_out(&mut self, mut which: impl FnMut(&Entry) -> bool) -> Vec<Entry> {
+        let mirroring = core::mem::take(&mut self.mirroring);
+        let mut taken = Vec::new();
+        for slot in 0..self.slots.len() {
+            if self.slots[slot].used && which(&self.slots[slot]) {
+                taken.push(self.slots[slot].clone());
+                self.release(u32::try_from(slot).expect("capacity is below 2^32"));
+            }
+        }
+        self.mirroring = mirroring;
+        taken
+    }
+
     /// Looks at entries whose time has come, at most `budget` of them: forgets the idle ones and
     /// tells the backups that the others live. Returns whether all were looked at.
     pub fn expire(&mut self, now: Timestamp, budget: usize) -> bool {

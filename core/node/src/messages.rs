@@ -50,6 +50,11 @@ impl Node {
         if !self.is_current(vip, epoch) {
             return;
         }
+        let owning = self.candidate(vip).and_then(|candidate| candidate.owning.as_mut());
+        if let Some(owning) = owning.filter(|owning| complete && owning.epoch == epoch) {
+            // The workers ask for it when they become owners.
+            owning.reported.push(from.clone());
+        }
         // A target speaks for itself alone; the owner and a candidate that mirrors it for all.
         if !self.is_owner(vip, from) {
             updates.retain(|update| update.node == *from);

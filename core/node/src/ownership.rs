@@ -105,7 +105,8 @@ impl Node {
             _ => revision,
         };
         if let Some(candidate) = self.candidate(vip) {
-            candidate.owning = Some(Owning { epoch, revision, catch_up, how });
+            candidate.owning =
+                Some(Owning { epoch, revision, catch_up, how, reported: Vec::new() });
         }
         self.flip_when_ready(now, vip);
     }
@@ -124,8 +125,12 @@ impl Node {
         self.hand_on(vip, owning.epoch, owning.how);
         if let Some(state) = self.vips.get_mut(&vip) {
             state.standing = Standing::Owner(owning.epoch);
+            state.straying += if self.workers > 1 { self.workers } else { 0 };
         }
         self.command(Command::SetRole { vip, role: Role::Owner { epoch: owning.epoch } });
+        for from in owning.reported {
+            self.command(Command::Connections { vip, from, updates: Vec::new(), complete: true });
+        }
         self.outputs.push_back(Output::Announce { vip });
         let random = self.random.as_mut();
         if let Some(candidate) = self.vips.get_mut(&vip).and_then(|state| state.candidate.as_mut())

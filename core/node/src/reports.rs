@@ -43,6 +43,7 @@ impl Node {
             Report::Connections { vip, updates, complete } => {
                 self.tell_connections(vip, &updates, complete);
             }
+            Report::Strays { vip, updates, complete } => self.pass_strays(vip, updates, complete),
             Report::Heartbeat { from, payload } => match Heartbeat::decode(&payload) {
                 Ok(beat) => self.cluster.handle_heartbeat(now, &from, &beat),
                 Err(error) => self.event(crate::Event::BadMessage(from, error)),
@@ -123,9 +124,9 @@ impl Node {
     /// An owner mirrors its news to the backups; another node answers its owner.
     fn tell_connections(&mut self, vip: Vip, updates: &[ConnectionUpdate], complete: bool) {
         let Some(state) = self.vips.get_mut(&vip) else { return };
-        // A report is complete when every worker has said its part.
-        state.reported += u16::from(complete);
-        let complete = complete && state.reported == self.workers;
+        // A report is complete when every worker has said its part of all that were asked for.
+        state.unreported = state.unreported.saturating_sub(u32::from(complete));
+        let complete = complete && state.unreported == 0;
         let standing = state.standing.clone();
         let epoch = standing.epoch();
         let messages = connection_messages(vip, epoch, updates, complete);
@@ -140,10 +141,19 @@ impl Node {
         }
     }
 
+    /// Connections that one worker has found and another has from now on.
+    fn pass_strays(&mut self, vip: Vip, updates: Vec<ConnectionUpdate>, complete: bool) {
+        let Some(state) = self.vips.get_mut(&vip) else { return };
+        state.straying = state.straying.saturating_sub(u16::from(complete));
+        let complete = complete && state.straying == 0;
+        let from = self.name.clone();
+        self.command(Command::Connections { vip, from, updates, complete });
+    }
+
     /// Has the workers report their connections, for the owner or, at the owner, for the backups.
     pub(crate) fn ask_connections(&mut self, vip: Vip) {
         if let Some(state) = self.vips.get_mut(&vip) {
-            state.reported = 0;
+            state.unreported += u32::from(self.workers);
         }
         self.command(vipsec_path::Command::ReportConnections { vip });
     }

@@ -53,8 +53,11 @@ pub(crate) struct VipState {
     pub(crate) config: VipConfig,
     pub(crate) standing: Standing,
     pub(crate) checks: Checks,
-    /// Workers that have answered the last request for a report of connections in full.
-    pub(crate) reported: u16,
+    /// Full reports of connections that were asked of workers and have not come yet.
+    pub(crate) unreported: u32,
+    /// Workers that still look for connections that belong to others of them, after a change of
+    /// owner.
+    pub(crate) straying: u16,
     /// Health as the targets have said it.
     pub(crate) unhealthy: BTreeSet<(String, NodeName)>,
     pub(crate) candidate: Option<Candidate>,
@@ -102,6 +105,8 @@ pub(crate) struct Owning {
     pub(crate) revision: Revision,
     pub(crate) catch_up: Revision,
     pub(crate) how: How,
+    /// Targets that have told this owner-to-be all their connections already.
+    pub(crate) reported: Vec<NodeName>,
 }
 
 /// A freeze that waits for workers and for the store.
@@ -162,7 +167,8 @@ impl VipState {
             vip: config.vip,
             checks: Checks::new(node, &config.path.services),
             standing: Standing::Member(Epoch(0), None),
-            reported: 0,
+            unreported: 0,
+            straying: 0,
             unhealthy: BTreeSet::new(),
             candidate,
             config,

@@ -6,14 +6,15 @@ mod world;
 use core::time::Duration;
 use vipsec_cluster::store::{Backend, Key, Operation, StoreError, Transaction};
 use vipsec_esp::Expiry;
-use vipsec_node::Link;
-use vipsec_path::{Command, Report};
+use vipsec_node::{Link, Node, Output};
+use vipsec_path::{Command, Report, Role};
 use vipsec_wire::cluster::{
-    ConnectionState, ConnectionUpdate, Connections, Flow, Message, Protocol,
+    ConnectionState, ConnectionUpdate, Connections, Flow, Message, Protocol, ownership,
 };
 use vipsec_wire::id::{Epoch, IkeSaId, NodeName};
 use vipsec_wire::ike::NotifyType;
 use vipsec_wire::secret::SecretBytes;
+use vipsec_wire::time::Timestamp;
 use world::{World, name, vip};
 
 #[test]
@@ -177,10 +178,7 @@ fn a_target_speaks_for_its_own_connections_alone() {
 }
 
 fn link_up(world: &mut World, node: &str) {
-    let secret = |byte| SecretBytes::new(vec![byte; vipsec_node::SECRET_LENGTH]);
-    let secrets =
-        vipsec_node::FabricSecrets { outbound: secret(3), inbound: secret(4), peer_workers: 1 };
-    world.node.handle_link(world.now, &name(node), Link::Up(secrets));
+    world.node.handle_link(world.now, &name(node), up());
     world.carry_out();
 }
 
@@ -208,4 +206,76 @@ fn reasons_are_told_in_words() {
     assert_eq!(event.to_string(), format!("{}: no IKE SA with 198.51.100.7:500: {reason}", vip()));
     assert_eq!(event.fields()["reason"], reason);
     assert_eq!(event.fields()["peer"], "198.51.100.7:500");
+}
+
+fn up() -> Link {
+    let secret = |byte| SecretBytes::new(vec![byte; vipsec_node::SECRET_LENGTH]);
+    Link::Up(vipsec_node::FabricSecrets {
+        outbound: secret(3),
+        inbound: secret(4),
+        peer_workers: 1,
+    })
+}
+
+#[test]
+fn a_target_that_has_told_all_before_the_flip_need_not_say_it_again() {
+    let mut world = World::with(&["a", "t"]);
+    world.restart_blind(&["a", "t"]);
+    assert!(!world.announced, "it waits for its own claim to come by the watch");
+    world.node.handle_link(world.now, &name("t"), up());
+    let told = Connections { vip: vip(), epoch: Epoch(2), updates: Vec::new(), complete: true };
+    let content = Message::Connections(told).encode();
+    world.node.handle_peer_message(world.now, &name("t"), content.expose());
+    world.carry_out();
+    world.commands.clear();
+    world.blind = false;
+    world.look();
+    world.carry_out();
+    assert!(world.announced);
+    let mut commands = world.commands.iter();
+    let is_owner = |role: &Role| matches!(role, Role::Owner { .. });
+    commands.find(|c| matches!(c, Command::SetRole { role, .. } if is_owner(role))).unwrap();
+    let complete = commands.any(|command| {
+        matches!(command, Command::Connections { from, complete: true, .. } if *from == name("t"))
+    });
+    assert!(complete, "the workers begin to wait for reports only now");
+}
+
+#[test]
+fn a_report_is_complete_when_every_worker_has_answered_every_request() {
+    let mut config = world::config(1, vipsec_cluster::Floor::default(), &["a", "t"]);
+    config.cluster.node = name("t");
+    config.vips[0].ike = None;
+    config.store_key = None;
+    config.workers = 2;
+    let now = Timestamp(1_000_000_000);
+    let mut node = Node::new(config, Box::new(world::Seeded(1)));
+    node.handle_start(now);
+    // Requests come by the owner's word and by a new connection to it, and may overlap.
+    for epoch in [1, 2] {
+        node.handle_link(now, &name("a"), up());
+        let (epoch, body) = (Epoch(epoch), ownership::Body::Owning);
+        let owning = Message::Ownership(ownership::Message { vip: vip(), epoch, body });
+        node.handle_peer_message(now, &name("a"), owning.encode().expose());
+    }
+    let mut asked = 0;
+    while let Some(output) = node.poll_output() {
+        let Output::Worker { command, .. } = output else { continue };
+        asked += usize::from(matches!(*command, Command::ReportConnections { .. }));
+    }
+    assert_eq!(asked, 3);
+    let mut completes = |worker| {
+        let report = Report::Connections { vip: vip(), updates: Vec::new(), complete: true };
+        node.handle_report(now, worker, report);
+        let mut complete = false;
+        while let Some(output) = node.poll_output() {
+            let Output::Peer { content, .. } = output else { continue };
+            let message = Message::decode(content.expose()).unwrap();
+            complete |= matches!(message, Message::Connections(told) if told.complete);
+        }
+        complete
+    };
+    // One worker is quicker than the other.
+    let told = [0, 0, 0, 1, 1, 1].map(&mut completes);
+    assert_eq!(told, [false, false, false, false, false, true]);
 }

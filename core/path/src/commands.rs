@@ -2,15 +2,15 @@
 
 use crate::command::{Command, FabricKeys, InstallState, VipConfig};
 use crate::counters::DropReason;
+use crate::homes::home_of;
 use crate::path::{Path, seed};
 use crate::report::Report;
 use crate::sink::Sink;
 use crate::vip::VipState;
 use core::time::Duration;
 use vipsec_esp::{ChildSa, Endpoints};
-use vipsec_wire::cluster::{CONNECTIONS_MAX, Flow};
+use vipsec_wire::cluster::CONNECTIONS_MAX;
 use vipsec_wire::id::{Epoch, EspSpi, Vip};
-use vipsec_wire::ip::Tuple;
 use vipsec_wire::time::Timestamp;
 
 impl Path {
@@ -65,7 +65,7 @@ impl Path {
         match command {
             Command::ActivateOutbound { vip, spi_in } => {
                 if let Some(slot) = self.slot_of(vip, spi_in) {
-                    self.activate(slot);
+                    self.activate(now, slot);
                     self.trapped_may_go(now, vip, out);
                 }
             }
@@ -132,10 +132,11 @@ impl Path {
             }
             Command::TargetGone { vip, node } => {
                 let index = self.find_vip(vip).ok_or(DropReason::UnknownVip)?;
-                let node = self.member(&node).ok_or(DropReason::NoTarget)?;
+                let target = self.member(&node).ok_or(DropReason::NoTarget)?;
                 let state = self.vip(index)?;
-                state.distributor.forget_node(node);
-                state.reconcile.complete(node);
+                state.distributor.forget_node(target);
+                state.unplaced.forget(&node);
+                state.reconcile.complete(target);
                 self.retry_waiting(now, index, out);
                 Ok(())
             }
@@ -202,7 +203,8 @@ impl Path {
         let slot = match self.sad.find(index, spi_in) {
             Some(slot) => slot,
             None => {
-                let (home, created) = (self.home_of(sa.ike), sa.created);
+                let home = home_of(&sa.remote, self.config.workers);
+                let created = sa.created;
                 let here = home == self.config.worker;
                 let Ok(slot) = self.sad.install(index, home, here, sa, state) else {
                     self.reports.push_back(Report::NotInstalled { vip, spi_in });
@@ -221,7 +223,7 @@ impl Path {
             }
         };
         if state.outbound {
-            self.activate(slot);
+            self.activate(now, slot);
         }
         Ok(())
     }
@@ -237,11 +239,12 @@ impl Path {
     }
 
     /// Lets an SA send for its selectors, before those that did until now.
-    pub(crate) fn activate(&mut self, slot: u32) {
+    pub(crate) fn activate(&mut self, now: Timestamp, slot: u32) {
         let Some(sa) = self.sad.get_mut(slot) else { return };
         if let (false, Some(state)) = (sa.active, self.vips[sa.vip].as_mut()) {
             sa.active = true;
             state.spd.activate(slot, &sa.constant.local, &sa.constant.remote);
+            self.place_connections(now, slot);
         }
     }
 
@@ -321,25 +324,6 @@ impl Path {
             self.reports.push_back(Report::Connections { vip, updates, complete });
         }
         Ok(())
-    }
-
-    /// Whether this worker handles a connection: the one that has the SA to the peer.
-    pub(crate) fn is_home(&self, vip: usize, flow: &Flow) -> bool {
-        if self.config.workers <= 1 {
-            return true;
-        }
-        let tuple = Tuple {
-            source: flow.local.ip(),
-            destination: flow.peer.ip(),
-            protocol: flow.protocol.number(),
-            ports: Some((flow.local.port(), flow.peer.port())),
-        };
-        let state = self.vips.get(vip).and_then(Option::as_ref);
-        let slot = state.and_then(|state| state.spd.find(&tuple));
-        match slot.and_then(|slot| self.sad.get(slot)) {
-            Some(sa) => sa.home == self.config.worker,
-            None => self.config.worker == 0,
-        }
     }
 
     fn slot_of(&self, vip: Vip, spi_in: EspSpi) -> Option<u32> {

@@ -8,8 +8,8 @@ use vipsec_wire::id::NodeName;
 pub struct PathConfig {
     /// Its number, from 0.
     pub worker: u16,
-    /// How many there are, at least 1. An IKE SA and its Child SAs belong to worker
-    /// `IKE SA id % workers`, an inbound key of the fabric to worker `SPI % workers`.
+    /// How many there are, at least 1. A Child SA belongs to a worker by the peer's addresses, an
+    /// inbound key of the fabric to worker `SPI % workers`.
     pub workers: u16,
     /// This node.
     pub node: NodeName,
@@ -49,6 +49,8 @@ pub struct Limits {
     pub late: Duration,
     /// Connections, for each VIP.
     pub connections: usize,
+    /// Connections of others for which there is no SA yet, for each VIP.
+    pub unplaced: usize,
     /// Child SAs, of all VIPs.
     pub sas: usize,
     /// Remote addresses with a known path MTU.
@@ -88,6 +90,7 @@ impl Default for Limits {
             reconcile: Duration::from_secs(1),
             late: Duration::from_secs(5),
             connections: 1 << 20,
+            unplaced: 1 << 16,
             sas: 1 << 18,
             path_mtus: 4096,
             path_mtu_age: Duration::from_secs(600),

@@ -175,7 +175,7 @@ impl Path {
         self.mark_dirty(now, slot);
         let Some(sa) = self.sad.get_mut(slot) else { return };
         if !sa.active {
-            self.activate(slot);
+            self.activate(now, slot);
         }
         let Some(sa) = self.sad.get_mut(slot) else { return };
         let Some(live) = sa.live.as_deref_mut() else { return };

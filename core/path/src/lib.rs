@@ -27,6 +27,7 @@ mod fabric;
 mod fragment;
 mod frames;
 mod freeze;
+mod homes;
 mod inbound;
 mod keepalive;
 mod outbound;

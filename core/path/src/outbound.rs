@@ -130,15 +130,21 @@ impl Path {
     ) -> Result<(), DropReason> {
         let (own, worker) = (self.own, self.config.worker);
         let state = self.vip(vip)?;
+        let name = state.vip;
         let ours = state.distributor.is_ours(packet.tuple.source);
         if from != Some(own) && !ours && state.distributor.is_ours(packet.tuple.destination) {
             // It came out of a tunnel at the former owner and found no connection there.
+            let home = self.worker_of(vip, &packet.tuple.reversed()).unwrap_or(worker);
+            if home != worker {
+                let kind = HandOver::Inner { vip: name, from, late, epoch };
+                out.hand_over(home, kind, packet.bytes());
+                return Ok(());
+            }
             return self.distribute(now, vip, &mut packet.bytes().to_vec(), out);
         }
         let Some(slot) = state.spd.find(&packet.tuple) else {
             return self.trap(now, vip, from, late, packet);
         };
-        let name = state.vip;
         let home = self.sad.get(slot).ok_or(DropReason::NoSa)?.home;
         if home != worker {
             let kind = HandOver::Inner { vip: name, from, late, epoch };

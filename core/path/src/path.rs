@@ -1,5 +1,5 @@
 //! The worker: its state, and the entrances. What happens behind them stands in `inbound`,
-//! `distribute`, `outbound`, `frames`, `roles`, `commands`, `timers` and `keepalive`.
+//! `distribute`, `outbound`, `frames`, `homes`, `roles`, `commands`, `timers` and `keepalive`.
 
 use crate::command::Command;
 use crate::config::PathConfig;
@@ -18,7 +18,7 @@ use std::collections::VecDeque;
 use vipsec_crypto::Random;
 use vipsec_esp::IvGenerator;
 use vipsec_wire::esp::{IKE_PORT, NAT_KEEPALIVE, NAT_T_PORT};
-use vipsec_wire::id::{Epoch, EspSpi, IkeSaId, NodeName, Vip};
+use vipsec_wire::id::{Epoch, EspSpi, NodeName, Vip};
 use vipsec_wire::time::Timestamp;
 
 /// One worker. See the crate's text for the order of calls.
@@ -264,14 +264,10 @@ impl Path {
         self.vips.get_mut(index).and_then(Option::as_mut).ok_or(DropReason::UnknownVip)
     }
 
-    /// The worker that holds an IKE SA's Child SAs.
-    pub(crate) fn home_of(&self, ike: IkeSaId) -> u16 {
-        modulo(ike.0, self.config.workers)
-    }
-
     /// The worker that handles frames with this SPI.
     pub(crate) fn fabric_home(&self, spi: EspSpi) -> u16 {
-        modulo(spi.0.into(), self.config.workers)
+        let home = spi.0 % u32::from(self.config.workers.max(1));
+        u16::try_from(home).expect("below a 16-bit number")
     }
 
     /// Index of a member.
@@ -289,10 +285,6 @@ const _: fn() = || {
 fn index_of(members: &[NodeName], node: &NodeName) -> Option<u16> {
     let index = members.iter().position(|member| member == node)?;
     u16::try_from(index).ok()
-}
-
-fn modulo(number: u64, workers: u16) -> u16 {
-    u16::try_from(number % u64::from(workers.max(1))).expect("below a 16-bit number")
 }
 
 /// A number for the hashers.

@@ -87,6 +87,16 @@ pub enum Report {
         /// Last part of a full report; always false for news.
         complete: bool,
     },
+    /// A new owner's worker has these connections no more: they belong to others of its workers,
+    /// which are to hear of them by [`crate::Command::Connections`] from this node itself.
+    Strays {
+        /// The VIP.
+        vip: Vip,
+        /// The connections.
+        updates: Vec<ConnectionUpdate>,
+        /// This worker's last part. When all workers have said theirs, the command is complete.
+        complete: bool,
+    },
     /// The answer to [`crate::Command::ListConnections`].
     ConnectionList {
         /// The VIP.

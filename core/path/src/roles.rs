@@ -10,7 +10,7 @@ use crate::sink::Sink;
 use vipsec_esp::Replay;
 use vipsec_wire::fabric::{Header, Kind};
 use vipsec_wire::handover::Handover;
-use vipsec_wire::id::{Epoch, NodeName, Vip};
+use vipsec_wire::id::{Epoch, Vip};
 use vipsec_wire::time::Timestamp;
 
 /// Bytes of a hand-over that are neither SA nor connection, at most.
@@ -31,15 +31,19 @@ impl Path {
         };
         let owner = owner.filter(|&node| node != self.own);
         let (reconcile, limits) = (self.config.limits.reconcile, self.config.limits.clone());
+        let (own, several) = (self.own, self.config.workers > 1);
         let state = self.vip(index)?;
         let Some(changed) = state.set_role(now, role, owner, &limits) else { return Ok(()) };
         if changed {
             state.distributor.begin_generation(state.is_owner());
         }
-        if changed && state.is_owner() {
-            // After an exact hand-over there is nothing to be learnt.
-            let known = state.handed == Some(role.epoch());
-            let pending = if known { Vec::new() } else { state.distributor.other_targets() };
+        // After an exact hand-over there is nothing to be learnt.
+        let known = state.handed == Some(role.epoch());
+        let begins = changed && state.is_owner();
+        if begins {
+            let mut pending = if known { Vec::new() } else { state.distributor.other_targets() };
+            // The other workers, too, may have something to say.
+            pending.extend((several && !known).then_some(own));
             state.reconcile.begin(pending, now + reconcile);
             self.timers.inherited = Some(0);
             self.timers.arm(now, limits.edge_interval);
@@ -47,6 +51,9 @@ impl Path {
         self.release_held(now, index, out);
         self.release_waiting(now, index, out);
         self.retry_trapped(now, index, out);
+        if begins {
+            self.give_strays(now, index, !known);
+        }
         Ok(())
     }
 
@@ -143,27 +150,6 @@ impl Path {
             }
         }
         self.import(now, index, &own, &handover.connections)
-    }
-
-    /// Takes in connections that another node knows, those that belong to this worker.
-    pub(crate) fn import(
-        &mut self,
-        now: Timestamp,
-        vip: usize,
-        from: &NodeName,
-        updates: &[vipsec_wire::cluster::ConnectionUpdate],
-    ) -> Result<(), DropReason> {
-        let mut result = Ok(());
-        for update in updates {
-            if !self.is_home(vip, &update.flow) {
-                continue;
-            }
-            let state = self.vip(vip)?;
-            if state.distributor.import(now, from, update).is_err() {
-                result = Err(DropReason::TableFull);
-            }
-        }
-        result
     }
 
     /// Packets that waited for an owner: handled if it is this node, forwarded if it is another,

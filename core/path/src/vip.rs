@@ -6,6 +6,7 @@ use crate::config::Limits;
 use crate::counters::DropReason;
 use crate::fragment::Fragments;
 use crate::freeze::Held;
+use crate::homes::Unplaced;
 use crate::spd::Spd;
 use crate::trap::Traps;
 use crate::waiting::{Reconcile, Waiting};
@@ -46,6 +47,7 @@ pub(crate) struct VipState {
     pub(crate) waiting: Waiting,
     pub(crate) reconcile: Reconcile,
     pub(crate) traps: Traps,
+    pub(crate) unplaced: Unplaced,
     pub(crate) spd: Spd,
     pub(crate) distributor: Distributor,
     pub(crate) fragments: Fragments,
@@ -76,6 +78,7 @@ impl VipState {
             waiting: Waiting::new(limits),
             reconcile: Reconcile::default(),
             traps: Traps::new(limits),
+            unplaced: Unplaced::default(),
             spd: Spd::new(seeds[1]),
             distributor,
             fragments: Fragments::default(),

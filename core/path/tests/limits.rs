@@ -122,7 +122,7 @@ fn frames_are_authenticated_and_not_replayed() {
 fn each_peer_has_a_home_worker_to_which_others_hand_over() {
     let mut world = World::new(3, &Limits::default());
     world.own("a", 1);
-    for target in ["b", "t1", "t2"] {
+    for target in ["a", "b", "t1", "t2"] {
         world.complete("a", target);
     }
     let mut peers: Vec<_> = (1..=6).map(Peer::number).collect();

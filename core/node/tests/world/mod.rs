@@ -120,6 +120,8 @@ pub(crate) struct World {
     pub(crate) holding: bool,
     pub(crate) kept: Vec<(RequestId, Transaction)>,
     pub(crate) watched: Option<Revision>,
+    /// The watch brings nothing at present.
+    pub(crate) blind: bool,
     /// What the node has let out.
     pub(crate) sent: Vec<Vec<u8>>,
     pub(crate) commands: Vec<Command>,
@@ -150,6 +152,7 @@ impl World {
             holding: false,
             kept: Vec::new(),
             watched: None,
+            blind: false,
             sent: Vec::new(),
             commands: Vec::new(),
             told: Vec::new(),
@@ -172,15 +175,28 @@ impl World {
 
     /// The process dies and another one starts on the same store.
     pub(crate) fn restart(&mut self) {
+        self.replace(&["a"]);
+        self.start();
+    }
+
+    /// The same, but the watch does not bring it its claim yet.
+    pub(crate) fn restart_blind(&mut self, members: &[&str]) {
+        self.replace(members);
+        self.blind = true;
+        self.node.handle_start(self.now);
+        self.carry_out();
+        self.run(Duration::from_secs(3));
+    }
+
+    fn replace(&mut self, members: &[&str]) {
         self.now = self.now + Duration::from_secs(1);
         let random = Box::new(Seeded(self.now.0));
-        self.node = Node::new(config(self.now.0, self.floor, &["a"]), random);
+        self.node = Node::new(config(self.now.0, self.floor, members), random);
         self.kept.clear();
         self.sent.clear();
         self.commands.clear();
         self.announced = false;
         self.holding = false;
-        self.start();
     }
 
     /// Lets time go by in steps.
@@ -236,7 +252,12 @@ impl World {
             Err(error) => StoreReply::Failed { request, error },
         };
         self.node.handle_store(self.now, reply);
-        let Some(after) = self.watched else { return };
+        self.look();
+    }
+
+    /// The watch brings what has changed.
+    pub(crate) fn look(&mut self) {
+        let Some(after) = self.watched.filter(|_| !self.blind) else { return };
         if let Ok(Changes::Some { changes, up_to, .. }) = self.store.changes_since(after, 1000) {
             self.watched = Some(up_to);
             self.node.handle_store(self.now, StoreReply::Changed { changes, up_to });
