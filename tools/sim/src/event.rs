@@ -74,6 +74,8 @@ pub(crate) enum Event {
     Connect(HostId, HostId),
     /// A connection that makes no progress is given up.
     GiveUp(u64),
+    /// A process notices that its connection to another node is gone.
+    Missed(HostId, u64, HostId),
     /// The applications of a host do what is due.
     Apps(HostId),
     /// A step of the plan.

@@ -45,6 +45,8 @@ impl Connection {
 pub(crate) struct Links {
     /// By number.
     pub(crate) connections: BTreeMap<u64, Connection>,
+    /// Processes that have not noticed yet that their connection to a host is gone.
+    pub(crate) unnoticed: BTreeMap<(HostId, HostId), u64>,
     next: u64,
 }
 

@@ -11,6 +11,10 @@ use vipsec_wire::time::Timestamp;
 /// A process that has stood still has looked into its sockets by then.
 const AWAKENING: Duration = Duration::from_millis(100);
 
+/// After a division or a sleep: what waited in a control connection is sent again by then (RFC 6298),
+/// and a new connection is made where one was given up.
+const REUNION: Duration = Duration::from_millis(500);
+
 /// See the module's text.
 #[derive(Default)]
 pub(super) struct Affinity {
@@ -19,8 +23,12 @@ pub(super) struct Affinity {
     finished: BTreeSet<Connection>,
     paused: BTreeSet<HostId>,
     woken: BTreeMap<HostId, Timestamp>,
+    /// Nodes without a process.
+    dead: BTreeSet<HostId>,
     /// Nodes may not reach each other.
     divided: bool,
+    /// When they last did again.
+    united: Option<Timestamp>,
 }
 
 impl Affinity {
@@ -35,14 +43,15 @@ impl Affinity {
         if (connection.protocol == Protocol::Tcp && opens) || self.finished.contains(connection) {
             return Ok(());
         }
-        // What lay in the socket of a deposed owner that stood still goes where it went then.
+        // What lay in the socket of a deposed owner that stood still goes where it went then, and of
+        // what a process gave its kernel in the moment of its death nobody else can know.
         let woken = self.woken.get(&at).is_some_and(|at| now.since(*at) < AWAKENING);
-        if connection.protocol == Protocol::Udp && woken {
+        if connection.protocol == Protocol::Udp && (woken || self.dead.contains(&at)) {
             return Ok(());
         }
         match self.targets.insert(*connection, at) {
             // What stands still or is not reached cannot say that it has a flow of datagrams.
-            Some(before) if self.is_excused(connection, before) => Ok(()),
+            Some(before) if self.is_excused(now, connection, before) => Ok(()),
             Some(before) if before != at => {
                 Err(format!("{connection} was at {before} and came to {at}"))
             }
@@ -50,8 +59,10 @@ impl Affinity {
         }
     }
 
-    fn is_excused(&self, connection: &Connection, before: HostId) -> bool {
-        let away = self.divided || self.paused.contains(&before);
+    fn is_excused(&self, now: Timestamp, connection: &Connection, before: HostId) -> bool {
+        let reached_by = [self.united.as_ref(), self.woken.get(&before)];
+        let soon = reached_by.into_iter().flatten().any(|at| now.since(*at) < REUNION);
+        let away = self.divided || self.paused.contains(&before) || soon;
         connection.protocol == Protocol::Udp && away
     }
 
@@ -64,7 +75,10 @@ impl Affinity {
         });
     }
 
-    fn divide(&mut self, divided: bool) {
+    fn divide(&mut self, now: Timestamp, divided: bool) {
+        if self.divided && !divided {
+            self.united = Some(now);
+        }
         self.divided = divided;
         if divided {
             self.targets.retain(|connection, _| connection.protocol == Protocol::Tcp);
@@ -103,11 +117,16 @@ impl Checker for Affinity {
             }
             Observation::Died(actor) | Observation::Started(actor) => {
                 self.paused.remove(&actor.host);
+                if matches!(seen, Observation::Died(_)) {
+                    self.dead.insert(actor.host);
+                } else {
+                    self.dead.remove(&actor.host);
+                }
                 self.died(actor.host);
                 Ok(())
             }
             Observation::Divided(divided) => {
-                self.divide(*divided);
+                self.divide(now, *divided);
                 Ok(())
             }
             _ => Ok(()),

@@ -46,6 +46,14 @@ impl World {
             let (outbound, inbound) = (outbound.clone(), inbound.clone());
             Link::Up(FabricSecrets { outbound, inbound, peer_workers })
         };
+        // A new connection shows an end that it has lost the one before.
+        for (end, (host, process, peer)) in
+            [(one, here, other), (other, there, one)].into_iter().enumerate()
+        {
+            if self.links.unnoticed.remove(&(host, peer)) == Some(process) {
+                self.arrive_on_link(link, end, Input::Link(peer, Link::Lost), HANDSHAKE);
+            }
+        }
         self.arrive_on_link(link, 0, Input::Link(other, up(&forth, &back)), HANDSHAKE);
         self.arrive_on_link(link, 1, Input::Link(one, up(&back, &forth)), HANDSHAKE);
     }
@@ -97,12 +105,7 @@ impl World {
                 let delay = (quality.latency, quality.latency + quality.jitter);
                 self.arrive_on_link(link, other, Input::Link(host, Link::Closed), delay);
             } else {
-                self.arrive_on_link(
-                    link,
-                    other,
-                    Input::Link(host, Link::Lost),
-                    (PATIENCE, PATIENCE),
-                );
+                self.lose(link, other, (PATIENCE, PATIENCE));
             }
             self.links.connections.remove(&link);
         }
@@ -113,8 +116,24 @@ impl World {
         for link in self.links.of(host) {
             let Some(connection) = self.links.connections.get(&link) else { continue };
             let other = usize::from(connection.ends[0].0 == host);
-            self.arrive_on_link(link, other, Input::Link(host, Link::Lost), (PATIENCE, PATIENCE));
+            self.lose(link, other, (PATIENCE, PATIENCE));
             self.links.connections.remove(&link);
+        }
+    }
+
+    /// An end of a connection notices later that it is gone, unless a new one comes before.
+    fn lose(&mut self, link: u64, end: usize, after: (Duration, Duration)) {
+        let Some(connection) = self.links.connections.get(&link) else { return };
+        let ((host, process), (other, _)) = (connection.ends[end], connection.ends[1 - end]);
+        self.links.unnoticed.insert((host, other), process);
+        let at = self.now + self.random.span(after.0, after.1);
+        self.queue.push(at, Event::Missed(host, process, other));
+    }
+
+    pub(super) fn missed(&mut self, host: HostId, process: u64, other: HostId) {
+        if self.links.unnoticed.get(&(host, other)) == Some(&process) {
+            self.links.unnoticed.remove(&(host, other));
+            self.input(host, process, Input::Link(other, Link::Lost));
         }
     }
 
@@ -127,9 +146,7 @@ impl World {
         }
         let ends = connection.ends;
         for end in 0..2 {
-            let (other, _) = ends[1 - end];
-            let soon = (Duration::ZERO, Duration::from_millis(200));
-            self.arrive_on_link(link, end, Input::Link(other, Link::Lost), soon);
+            self.lose(link, end, (Duration::ZERO, Duration::from_millis(200)));
         }
         self.links.connections.remove(&link);
         self.try_again(ends[0].0, ends[1].0);

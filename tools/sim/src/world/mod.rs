@@ -214,6 +214,7 @@ impl World {
             }
             Event::Connect(one, other) => self.connect(one, other),
             Event::GiveUp(link) => self.give_up(link),
+            Event::Missed(host, process, other) => self.missed(host, process, other),
             Event::Apps(host) => self.apps(host),
             Event::Plan(index) => self.step(index),
             Event::Start(host) => self.start(host),
