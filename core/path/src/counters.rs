@@ -53,8 +53,6 @@ reasons! {
     TooBig = "too_big",
     /// This node does not own the VIP.
     NotOwner = "not_owner",
-    /// A member's packet while nobody owns the VIP.
-    NoOwner = "no_owner",
     /// The queue of packets kept during a transfer is full.
     FreezeFull = "freeze_full",
     /// Kept for an owner that did not come.

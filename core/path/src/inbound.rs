@@ -38,7 +38,6 @@ impl Path {
             }
             Gate::Forward(_) if late => Err(DropReason::Hops),
             Gate::Forward(node) => self.forward_outer(now, vip, node, outer, packet, out),
-            Gate::Refuse(reason) => Err(reason),
         }
     }
 

@@ -9,7 +9,7 @@ use crate::freeze::HeldKind;
 use crate::path::Path;
 use crate::sink::{HandOver, Route, Sink};
 use crate::transport;
-use crate::vip::Gate;
+use crate::vip::{Gate, VipState};
 use core::ops::Range;
 use vipsec_distributor::Answer;
 use vipsec_esp::{ChildSa, EnterError, Mode, SealError};
@@ -72,7 +72,6 @@ impl Path {
                 let kind = if from == Some(own) { Kind::ToOwner } else { Kind::LateInner };
                 self.forward_inner(now, vip, owner, kind, packet, out)
             }
-            Gate::Refuse(reason) => Err(reason),
         }
     }
 
@@ -99,7 +98,8 @@ impl Path {
     }
 
     /// Which VIP a packet from the TUN belongs to: that of its source address, or else the one with
-    /// an SA for it.
+    /// an SA for it. A node that does not own need not know all SAs, least of all when it has just
+    /// started: there the configured prefixes count as well.
     fn vip_of_inner(&self, tuple: &Tuple) -> Option<usize> {
         let states = || (0..).zip(&self.vips).filter_map(|(i, state)| Some((i, state.as_ref()?)));
         let mut ours = states().filter(|(_, state)| state.distributor.is_ours(tuple.source));
@@ -114,7 +114,12 @@ impl Path {
             None => {
                 let mut covered = states().filter(|(_, state)| state.spd.find(tuple).is_some());
                 let mut trapped = states().filter(|(_, state)| state.traps.covers(tuple));
-                covered.next().or_else(|| trapped.next()).map(|(index, _)| index)
+                let configured = |(_, state): &(usize, &VipState)| {
+                    !state.is_owner() && state.reaches(tuple.destination)
+                };
+                let found = covered.next().or_else(|| trapped.next());
+                let found = found.or_else(|| states().find(configured));
+                found.map(|(index, _)| index)
             }
         }
     }

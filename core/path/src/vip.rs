@@ -3,7 +3,6 @@
 
 use crate::command::{Role, VipConfig};
 use crate::config::Limits;
-use crate::counters::DropReason;
 use crate::fragment::Fragments;
 use crate::freeze::Held;
 use crate::homes::Unplaced;
@@ -25,8 +24,6 @@ pub(crate) enum Gate {
     Hold,
     /// Give it to the node of this index.
     Forward(u16),
-    /// Drop it.
-    Refuse(DropReason),
 }
 
 /// See the module's text.
@@ -121,6 +118,11 @@ impl VipState {
             || ranges.any(|(first, last)| (first..=last).contains(&&destination))
     }
 
+    /// Whether the configuration says that an address is behind the peers of this VIP.
+    pub(crate) fn reaches(&self, destination: IpAddr) -> bool {
+        !self.protected.is_empty() && self.is_protected(destination)
+    }
+
     /// Takes a role on. `None` when the epoch is lower than the known one; otherwise whether the
     /// owner changed, or began anew, by it.
     pub(crate) fn set_role(
@@ -156,13 +158,14 @@ impl VipState {
         }
     }
 
-    /// For a packet from inside.
+    /// For a packet from inside. Without an owner it waits a moment: this node may be about to become
+    /// it, after a restart.
     pub(crate) fn gate_inner(&self) -> Gate {
         match (self.is_owner, self.frozen, self.owner) {
             (true, true, _) => Gate::Hold,
             (true, false, _) => Gate::Open(self.epoch),
             (false, _, Some(owner)) => Gate::Forward(owner),
-            (false, _, None) => Gate::Refuse(DropReason::NoOwner),
+            (false, _, None) => Gate::Hold,
         }
     }
 }

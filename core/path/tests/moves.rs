@@ -172,6 +172,32 @@ fn what_comes_from_outside_a_moment_before_a_takeover_waits_for_it() {
 }
 
 #[test]
+fn what_comes_from_inside_before_a_restarted_node_owns_waits_for_it() {
+    let peer = Peer::number(1);
+    let mut world = World::new(1, &Limits::default());
+    let mut config = world::vip_config(Replay::Bounded);
+    config.protected = vec![(world::ip("10.77.0.0"), world::ip("10.77.255.255"))];
+    world.command("a", &Command::ConfigureVip(Box::new(config)));
+    let from_service = udp(socket(DNS), socket(CLIENT), b"an answer");
+    let from_behind = udp(socket("10.3.0.5:9"), socket(CLIENT), b"from the network behind");
+    let elsewhere = udp(socket("10.3.0.5:9"), socket("10.99.0.1:9"), b"to nobody");
+    // Not even the SAs have been read.
+    for packet in [&from_service, &from_behind, &elsewhere] {
+        world.arrives_inside("a", packet);
+    }
+    assert_eq!(world.all_drops(), [("a", DropReason::NoSa, 1)]);
+    world.install(&peer);
+    world.own("a", 1);
+    assert_eq!(world.outside().len(), 2);
+    // An owner that does not come.
+    world.arrives_inside("t1", &from_service);
+    world.follow("t1", 2, None);
+    world.arrives_inside("t1", &from_service);
+    world.pass(Duration::from_secs(2));
+    assert_eq!(world.drops("t1", DropReason::FreezeExpired), 1);
+}
+
+#[test]
 fn a_takeover_jumps_ahead_and_accepts_only_above_the_known_edge() {
     let mut peer = Peer::number(1);
     let mut world = world_with(&peer);
