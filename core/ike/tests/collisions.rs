@@ -125,6 +125,25 @@ fn one_rekeys_the_child_sa_that_the_other_deletes() {
 }
 
 #[test]
+fn one_rekeys_the_child_sa_of_which_the_other_has_not_heard_yet() {
+    let mut world = World::established();
+    world.rekey_child(Side::Left);
+    world.outputs();
+    world.deliver(Side::Right);
+    world.outputs();
+    // The response is lost: the left side does not know what the right side has made.
+    world.lose(Side::Left);
+    let made = world.right.engine.children().find(|child| !child.outbound);
+    let made = made.expect("the successor").sa.inbound.spi;
+    let (now, mut rng) = (world.now, Seeded(99));
+    world.right.engine.rekey_child(now, made, &mut rng).expect("it is there");
+    world.outputs();
+    world.run();
+    world.pass(LONG);
+    world.check_agreement(1, 1);
+}
+
+#[test]
 fn both_delete_the_child_sa() {
     let mut world = meeting(|w| delete_child(w, Side::Left), |w| delete_child(w, Side::Right));
     world.run();

@@ -1,6 +1,6 @@
 //! Rekeying a Child SA (RFC 7296 sections 1.3.3, 2.8 and 2.25.1), both roles, with the
 //! collisions: both sides rekeying the same Child SA (2.8.1), and one rekeying what the other
-//! deletes.
+//! deletes or does not know of yet.
 //!
 //! Of two SAs that replace the same one, that whose exchange had the lowest of the four nonces is
 //! deleted by the side that made it. As responder we receive on the new SA at once, and send on it
@@ -46,6 +46,12 @@ fn own_rekey(sa: &mut IkeSa, spi: EspSpi) -> Option<&mut CreateChild> {
     }
 }
 
+/// Whether a request of ours for a Child SA is in flight.
+fn is_creating(sa: &IkeSa) -> bool {
+    let continuation = sa.outstanding.as_ref().map(|outstanding| &outstanding.continuation);
+    matches!(continuation, Some(Continuation::CreateChild(_)))
+}
+
 /// Whether our delete of a Child SA is in flight or decided.
 fn is_being_deleted(sa: &IkeSa, spi: EspSpi) -> bool {
     let in_flight = match sa.outstanding.as_ref().map(|outstanding| &outstanding.continuation) {
@@ -71,6 +77,11 @@ pub(crate) fn respond(
     };
     let peer_spi = EspSpi(u32::from_be_bytes(bytes));
     let Some(old) = cx.tables.child_by_peer_spi(sa, peer_spi) else {
+        // The peer may have made it in answer to the request of ours that is in flight: were we to
+        // deny it, the peer would drop what we install when that answer comes.
+        if is_creating(sa) {
+            return Reply::error(NotifyType::TEMPORARY_FAILURE);
+        }
         let error = about(NotifyType::CHILD_SA_NOT_FOUND, peer_spi);
         return Reply::new(vec![Payload::Notify(error)]);
     };
