@@ -10,11 +10,8 @@ use vipsec_lab::run::is_root;
 
 use crate::{cargo, dependencies, run as execute, sim, tidy};
 
-/// Seeds of the simulator that every run replays, as first and number.
-///
-/// Seeds 98 and 182 are left out and open: in both a UDP flow moves to another target while ownership
-/// changes (98: two workers a node, all nodes killed at once, a transfer a quarter of a second later).
-const SEEDS: [(u64, u32); 3] = [(0, 98), (99, 83), (183, 17)];
+/// Seeds of the simulator that every run replays: from the first on, so many.
+const SEEDS: (u64, u32) = (0, 200);
 
 /// Runs everything.
 pub(crate) fn run() -> Result<()> {
@@ -23,9 +20,8 @@ pub(crate) fn run() -> Result<()> {
     step("unit, property and vector tests");
     cargo("test --workspace --exclude vipsec-tests --exclude vipsec-dataplane --no-fail-fast")?;
     step("the simulator");
-    for (first, seeds) in SEEDS {
-        sim::search(seeds, first, None)?;
-    }
+    let (first, seeds) = SEEDS;
+    sim::search(seeds, first, None)?;
     step("real networks, real peers");
     real_networks()
 }

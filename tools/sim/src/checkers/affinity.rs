@@ -60,8 +60,8 @@ impl Affinity {
     }
 
     fn is_excused(&self, now: Timestamp, connection: &Connection, before: HostId) -> bool {
-        let reached_by = [self.united.as_ref(), self.woken.get(&before)];
-        let soon = reached_by.into_iter().flatten().any(|at| now.since(*at) < REUNION);
+        let mut reached = self.united.iter().chain(self.woken.values());
+        let soon = reached.any(|at| now.since(*at) < REUNION);
         let away = self.divided || self.paused.contains(&before) || soon;
         connection.protocol == Protocol::Udp && away
     }
