@@ -307,9 +307,13 @@ impl Path {
 
     fn report_connections(&mut self, now: Timestamp, vip: Vip) -> Result<(), DropReason> {
         let index = self.find_vip(vip).ok_or(DropReason::UnknownVip)?;
+        let first = self.config.worker == 0;
         let state = self.vip(index)?;
         let own_only = !state.is_owner();
-        let mut updates = state.distributor.connections(now, own_only).peekable();
+        // All workers keep the same of those that have no SA.
+        let unplaced = state.unplaced.all(now).filter(|_| first && !own_only);
+        let known = state.distributor.connections(now, own_only);
+        let mut updates = known.chain(unplaced).peekable();
         let mut parts = Vec::new();
         while updates.peek().is_some() {
             parts.push(updates.by_ref().take(CONNECTIONS_MAX).collect::<Vec<_>>());

@@ -90,6 +90,12 @@ impl Unplaced {
         self.count = self.peers.values().map(BTreeMap::len).sum();
     }
 
+    /// Everything, as it would be said now.
+    pub(crate) fn all(&self, now: Timestamp) -> impl Iterator<Item = ConnectionUpdate> + '_ {
+        let sayings = self.peers.values().flat_map(BTreeMap::values);
+        sayings.map(move |saying| saying.aged(now))
+    }
+
     /// Takes out what concerns peers within a range of addresses.
     fn take(&mut self, first: IpAddr, last: IpAddr) -> Vec<Saying> {
         let peers = self.peers.extract_if(first..=last, |_, _| true);
@@ -101,11 +107,12 @@ impl Unplaced {
 
 impl Saying {
     /// As it would be said now.
-    fn aged(mut self, now: Timestamp) -> Saying {
+    fn aged(&self, now: Timestamp) -> ConnectionUpdate {
         let kept_s = u32::try_from(now.since(self.at).as_secs()).unwrap_or(u32::MAX);
-        self.update.age_s = self.update.age_s.saturating_add(kept_s);
-        self.update.idle_s = self.update.idle_s.saturating_add(kept_s);
-        self
+        let mut update = self.update.clone();
+        update.age_s = update.age_s.saturating_add(kept_s);
+        update.idle_s = update.idle_s.saturating_add(kept_s);
+        update
     }
 }
 
@@ -165,15 +172,14 @@ impl Path {
             taken.extend(state.unplaced.take(selector.first_address, selector.last_address));
         }
         for saying in taken {
-            let Saying { from, update, .. } = saying.aged(now);
-            let result = self.import(now, vip, &from, &[update]);
+            let result = self.import(now, vip, &saying.from, &[saying.aged(now)]);
             self.count(result);
         }
     }
 
     /// At a new owner: what this worker knows, as a target's worker, of connections that another has
-    /// from now on, is given away; `tell` whether that one must hear of it.
-    pub(crate) fn give_strays(&mut self, now: Timestamp, vip: usize, tell: bool) {
+    /// from now on, or will have when there is an SA, is given away.
+    pub(crate) fn give_strays(&mut self, now: Timestamp, vip: usize) {
         if self.config.workers <= 1 {
             return;
         }
@@ -185,11 +191,8 @@ impl Path {
             let slot = spd.find(&outbound(flow))?;
             sad.get(slot).map(|sa| sa.home)
         };
-        let mut strays = state.distributor.take_out(now, |flow| home(flow) != Some(worker));
+        let strays = state.distributor.take_out(now, |flow| home(flow) != Some(worker));
         self.vips[vip] = Some(state);
-        if !tell {
-            strays.clear();
-        }
         let mut parts: Vec<Vec<ConnectionUpdate>> =
             strays.chunks(CONNECTIONS_MAX).map(<[_]>::to_vec).collect();
         if parts.is_empty() {

@@ -52,7 +52,7 @@ impl Path {
         self.release_waiting(now, index, out);
         self.retry_trapped(now, index, out);
         if begins {
-            self.give_strays(now, index, !known);
+            self.give_strays(now, index);
         }
         Ok(())
     }
@@ -69,7 +69,11 @@ impl Path {
         let whole = self.config.limits.handover_bytes.saturating_sub(HANDOVER_FRAME);
         let mut room = whole / workers;
         self.hand_over_sas(index, &mut room, &mut handover);
-        for connection in self.vip(index)?.distributor.connections(now, false) {
+        let first = self.config.worker == 0;
+        let state = self.vip(index)?;
+        // All workers keep the same of those that have no SA.
+        let unplaced = state.unplaced.all(now).filter(|_| first);
+        for connection in state.distributor.connections(now, false).chain(unplaced) {
             let Some(left) = room.checked_sub(connection.encoded_length()) else {
                 handover.partial = true;
                 break;

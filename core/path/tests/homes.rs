@@ -3,8 +3,9 @@
 mod world;
 
 use core::time::Duration;
-use vipsec_path::{Command, DropReason, InstallState, Limits, Report};
+use vipsec_path::{Command, DropReason, Handover, InstallState, Limits, Report};
 use vipsec_wire::cluster::ConnectionUpdate;
+use vipsec_wire::id::Epoch;
 
 use world::packets::{ACK, SYN, socket, tcp, udp};
 use world::peer::Peer;
@@ -158,10 +159,7 @@ fn what_a_former_owner_could_not_place_is_placed_where_its_sa_is() {
         world.own("a", 1);
         world.send("a", &mut peer, &udp(client(number, 4000), socket(DNS), b"one"));
         let handover = Box::default();
-        world.command(
-            "b",
-            &Command::Handover { vip: vip(), epoch: vipsec_wire::id::Epoch(2), handover },
-        );
+        world.command("b", &Command::Handover { vip: vip(), epoch: Epoch(2), handover });
         world.own("b", 2);
         let target = served(&mut world);
         world.send("b", &mut peer, &udp(client(number, 4000), socket(DNS), b"two"));
@@ -195,5 +193,45 @@ fn a_target_that_becomes_owner_knows_what_it_serves() {
             _ => None,
         });
         assert_eq!(lists.sum::<usize>(), 1, "one worker has it, and no other");
+    }
+}
+
+#[test]
+fn a_target_that_is_handed_the_vip_while_its_peer_has_no_sa_knows_what_it_serves() {
+    for number in 1..=6 {
+        let mut world = world();
+        let mut peer = Peer::number(number);
+        world.install(&peer);
+        let mut port = 4000;
+        loop {
+            world.send("a", &mut peer, &udp(client(number, port), socket(DNS), b"one"));
+            if served(&mut world) == "b" {
+                break;
+            }
+            port += 1;
+        }
+        let spi_in = peer.child.inbound.spi;
+        for node in ["a", "b"] {
+            world.command(node, &Command::Remove { vip: vip(), spi_in });
+        }
+        world.reports("a");
+        world.command("a", &Command::Freeze { vip: vip() });
+        let mut whole = Handover::default();
+        for report in world.reports("a") {
+            if let Report::Frozen { handover, .. } = report {
+                whole.merge(*handover);
+            }
+        }
+        let (epoch, handover) = (Epoch(2), Box::new(whole));
+        world.command("b", &Command::Handover { vip: vip(), epoch, handover });
+        own(&mut world, "b", 2);
+        let mut child = peer.child.clone();
+        child.born = epoch;
+        let mut peer = Peer::new(child);
+        world.install(&peer);
+        for _ in 0..3 {
+            world.send("b", &mut peer, &udp(client(number, port), socket(DNS), b"two"));
+            assert_eq!(served(&mut world), "b");
+        }
     }
 }
