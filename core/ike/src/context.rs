@@ -12,7 +12,7 @@ use core::time::Duration;
 use std::collections::VecDeque;
 use vipsec_crypto::Random;
 use vipsec_wire::id::{Epoch, EspSpi};
-use vipsec_wire::record::v1::{ChildLink, Continuation, IkeAddresses, IkePhase};
+use vipsec_wire::record::v1::{ChildLink, ChildPhase, Continuation, IkeAddresses, IkePhase};
 use vipsec_wire::time::Timestamp;
 
 /// What leaves the engine, and what it has dropped.
@@ -87,15 +87,21 @@ impl<'a> Context<'a> {
         Duration::from_micros(self.jitter(bound))
     }
 
-    /// Ends a Child SA of an IKE SA.
+    /// Ends a Child SA of an IKE SA that lives on.
     pub(crate) fn end_child(&mut self, sa: &mut IkeSa, spi: EspSpi, tx: &mut Transaction) {
+        let phase = sa.link(spi).map(|link| &link.phase);
+        let replaced = matches!(phase, Some(ChildPhase::Superseded { .. }));
+        self.drop_child(sa, spi, replaced, tx);
+    }
+
+    fn drop_child(&mut self, sa: &mut IkeSa, spi: EspSpi, replaced: bool, tx: &mut Transaction) {
         sa.children.retain(|link| link.spi != spi);
         sa.live.wanted.rekey.remove(&spi);
         sa.live.wanted.delete.remove(&spi);
         let Some(child) = self.tables.remove_child(spi) else {
             return;
         };
-        tx.end_child(&child);
+        tx.end_child(&child, replaced);
         tx.events.push(Event::ChildClosed { ike: sa.id(), child: child.sa.child, spi_in: spi });
     }
 
@@ -117,7 +123,7 @@ impl<'a> Context<'a> {
         tx.begin(&sa);
         let links: Vec<ChildLink> = sa.children.clone();
         for link in links {
-            self.end_child(&mut sa, link.spi, tx);
+            self.drop_child(&mut sa, link.spi, false, tx);
         }
         self.end_undecided(&sa, &reason, tx);
         self.tables.forget(&sa);

@@ -85,12 +85,12 @@ impl Transaction {
     }
 
     /// A Child SA ends.
-    pub(crate) fn end_child(&mut self, child: &Child) {
+    pub(crate) fn end_child(&mut self, child: &Child, replaced: bool) {
         let spi_in = child.sa.inbound.spi;
         self.changes.push(Change::ChildGone { spi_in, ike: child.sa.ike });
         let constant = Box::new(snapshot::child_constant(&child.sa));
         self.undo.push(Change::ChildConstant(constant));
-        self.effects.push(Output::Remove { after: None, spi_in });
+        self.effects.push(Output::Remove { after: None, spi_in, replaced });
     }
 
     /// An address gets a peer, in the place of what was known of it before.

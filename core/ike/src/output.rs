@@ -75,6 +75,8 @@ pub enum Output {
         after: Option<Ticket>,
         /// The Child SA.
         spi_in: EspSpi,
+        /// Another has taken its place: what the peer has sent on it before may still come.
+        replaced: bool,
     },
     /// Sequence numbers of a family of SAs jump (RFC 6311): what the peer sends, above the last edge
     /// that was known when this node became the owner, and what we send.

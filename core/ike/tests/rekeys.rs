@@ -160,3 +160,30 @@ fn a_granted_window_is_remembered_and_not_needed() {
     world.outputs();
     assert_eq!(world.wire.len(), 1);
 }
+
+#[test]
+fn only_a_child_sa_with_a_successor_ends_as_replaced() {
+    let mut world = World::established();
+    let before = [world.left.active_child(), world.right.active_child()];
+    world.rekey_child(Side::Left);
+    world.run();
+    let ends = |world: &World, spis: [vipsec_wire::id::EspSpi; 2]| {
+        [world.left.removed[&spis[0]], world.right.removed[&spis[1]]]
+    };
+    assert_eq!(ends(&world, before), [true, true]);
+    let deleted = [world.left.active_child(), world.right.active_child()];
+    world.terminate_child(Side::Left, deleted[0]);
+    world.run();
+    assert_eq!(ends(&world, deleted), [false, false]);
+    // The whole IKE SA ends while the old Child SA waits for the peer's delete.
+    let mut world = before_the_delete();
+    world.deliver(Side::Left);
+    world.outputs();
+    world.lose(Side::Right);
+    let old = world.right.engine.children().find(|view| view.phase != ChildPhase::Active);
+    let old = old.expect("it waits for the peer's delete").sa.inbound.spi;
+    world.terminate_ike(Side::Right);
+    world.run();
+    world.pass(Duration::from_secs(10));
+    assert!(!world.right.removed[&old]);
+}

@@ -65,8 +65,8 @@ impl Node {
             Intention::ActivateOutbound { after, spi_in } => {
                 self.effect(vip, after, command(Command::ActivateOutbound { vip, spi_in }));
             }
-            Intention::Remove { after, spi_in } => {
-                self.effect(vip, after, command(Command::Remove { vip, spi_in }));
+            Intention::Remove { after, spi_in, replaced } => {
+                self.effect(vip, after, command(Command::Remove { vip, spi_in, replaced }));
             }
             Intention::Jump { after, ike, inbound, outbound } => {
                 self.effect(vip, after, Effect::Jump { ike, inbound, outbound });

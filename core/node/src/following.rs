@@ -108,7 +108,7 @@ impl Node {
         if let Some(candidate) = self.candidate(vip) {
             candidate.uninstall(spi_in);
         }
-        self.command(Command::Remove { vip, spi_in });
+        self.command(Command::Remove { vip, spi_in, replaced: false });
     }
 
     /// What a refresh has read: the epoch record alone.

@@ -104,10 +104,11 @@ impl Node {
         let Some(candidate) = self.candidate(vip) else { return };
         let mut families: BTreeMap<IkeSaId, Activity> = BTreeMap::new();
         for counter in counters {
-            candidate.usage.insert(counter.spi_in, *counter);
+            // One that has been replaced may still receive.
             let Some(ike) = candidate.installed.get(&counter.spi_in).map(|i| i.family) else {
                 continue;
             };
+            candidate.usage.insert(counter.spi_in, *counter);
             let never = Timestamp(0);
             let activity = families.entry(ike).or_insert(Activity {
                 ike,

@@ -45,6 +45,9 @@ pub enum Command {
         vip: Vip,
         /// The SA.
         spi_in: EspSpi,
+        /// Another has taken its place: nothing is sent on it any more, but what the peer sent before
+        /// is accepted for [`crate::Limits::linger`].
+        replaced: bool,
     },
     /// The store has confirmed block `block` of an SA.
     ConfirmBlock {

@@ -5,6 +5,7 @@ use crate::counters::DropReason;
 use crate::homes::home_of;
 use crate::path::{Path, seed};
 use crate::report::Report;
+use crate::sad::Sa;
 use crate::sink::Sink;
 use crate::vip::VipState;
 use core::time::Duration;
@@ -69,9 +70,9 @@ impl Path {
                     self.trapped_may_go(now, vip, out);
                 }
             }
-            Command::Remove { vip, spi_in } => {
+            Command::Remove { vip, spi_in, replaced } => {
                 if let Some(slot) = self.slot_of(vip, spi_in) {
-                    self.remove(slot);
+                    self.remove(now, slot, replaced);
                 }
             }
             Command::ConfirmBlock { vip, spi_in, block } => {
@@ -186,7 +187,7 @@ impl Path {
         let slots: Vec<u32> = sas.map(|(slot, _)| slot).collect();
         self.vips[index] = None;
         for slot in slots {
-            self.remove(slot);
+            self.take_out(slot);
         }
         Ok(())
     }
@@ -201,7 +202,10 @@ impl Path {
         let (endpoints, born) = (sa.endpoints, sa.born);
         let index = self.find_vip(vip).ok_or(DropReason::UnknownVip)?;
         let slot = match self.sad.find(index, spi_in) {
-            Some(slot) => slot,
+            Some(slot) => {
+                self.revive(slot);
+                slot
+            }
             None => {
                 let home = home_of(&sa.remote, self.config.workers);
                 let created = sa.created;
@@ -228,6 +232,15 @@ impl Path {
         Ok(())
     }
 
+    /// An SA that lingers is there again.
+    fn revive(&mut self, slot: u32) {
+        let Some(sa) = self.sad.get_mut(slot) else { return };
+        if core::mem::take(&mut sa.lingers) {
+            sa.active = false;
+            self.timers.lingering.retain(|(_, other)| *other != slot);
+        }
+    }
+
     /// An SA of a former owner that comes when this node owns already is looked at like the others.
     fn inherit(&mut self, now: Timestamp, vip: usize, slot: u32, born: Epoch) {
         let state = self.vips.get(vip).and_then(Option::as_ref);
@@ -241,20 +254,57 @@ impl Path {
     /// Lets an SA send for its selectors, before those that did until now.
     pub(crate) fn activate(&mut self, now: Timestamp, slot: u32) {
         let Some(sa) = self.sad.get_mut(slot) else { return };
-        if let (false, Some(state)) = (sa.active, self.vips[sa.vip].as_mut()) {
+        let waits = !sa.active && !sa.lingers;
+        if let (true, Some(state)) = (waits, self.vips[sa.vip].as_mut()) {
             sa.active = true;
             state.spd.activate(slot, &sa.constant.local, &sa.constant.remote);
             self.place_connections(now, slot);
         }
     }
 
-    fn remove(&mut self, slot: u32) {
-        let Some(sa) = self.sad.remove(slot) else { return };
+    /// Takes an SA out, or lets it be received on for a moment. One that ends for good takes the
+    /// predecessors along that its peer still has.
+    fn remove(&mut self, now: Timestamp, slot: u32, replaced: bool) {
+        let Some(sa) = self.sad.get_mut(slot) else { return };
+        if !replaced {
+            let (vip, family) = (sa.vip, sa.constant.ike);
+            self.take_out(slot);
+            let lingering = self.timers.lingering.iter().map(|(_, slot)| *slot);
+            let is_related = |sa: &Sa| sa.vip == vip && sa.constant.ike == family;
+            let related = lingering.filter(|slot| self.sad.get(*slot).is_some_and(is_related));
+            for slot in related.collect::<Vec<u32>>() {
+                self.take_out(slot);
+            }
+        } else if !core::mem::replace(&mut sa.lingers, true) {
+            self.silence(slot);
+            self.timers.lingering.push_back((now + self.config.limits.linger, slot));
+            self.end_lingering(now, self.config.limits.lingering);
+        }
+    }
+
+    /// Takes out the SAs that have lingered long enough, and the oldest of more than `max`.
+    pub(crate) fn end_lingering(&mut self, now: Timestamp, max: usize) {
+        while let Some(&(until, slot)) = self.timers.lingering.front()
+            && (until <= now || self.timers.lingering.len() > max)
+        {
+            self.take_out(slot);
+        }
+    }
+
+    /// An SA sends no more, and nothing is due for it.
+    fn silence(&mut self, slot: u32) {
+        let Some(sa) = self.sad.get(slot) else { return };
         self.keepalives.unwatch(&sa.constant.endpoints, slot);
         self.timers.unwatch_lifetime(slot);
         if let Some(state) = self.vips[sa.vip].as_mut() {
             state.spd.remove(slot, &sa.constant.remote);
         }
+    }
+
+    fn take_out(&mut self, slot: u32) {
+        self.silence(slot);
+        self.timers.lingering.retain(|(_, other)| *other != slot);
+        self.sad.remove(slot);
     }
 
     fn set_endpoints(&mut self, now: Timestamp, vip: Vip, spi_in: EspSpi, endpoints: Endpoints) {

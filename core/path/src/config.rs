@@ -53,6 +53,11 @@ pub struct Limits {
     pub unplaced: usize,
     /// Child SAs, of all VIPs.
     pub sas: usize,
+    /// How long after its end the inbound half of a replaced Child SA is received on, for packets that
+    /// its delete has overtaken (RFC 7296 section 2.8).
+    pub linger: Duration,
+    /// Child SAs, of all VIPs, that are kept for it; of more the oldest go at once.
+    pub lingering: usize,
     /// Remote addresses with a known path MTU.
     pub path_mtus: usize,
     /// How long a learnt path MTU holds (RFC 8201 section 4: at least 5 minutes).
@@ -92,6 +97,8 @@ impl Default for Limits {
             connections: 1 << 20,
             unplaced: 1 << 16,
             sas: 1 << 18,
+            linger: Duration::from_secs(5),
+            lingering: 4096,
             path_mtus: 4096,
             path_mtu_age: Duration::from_secs(600),
             reports: 8192,

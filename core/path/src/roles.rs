@@ -92,7 +92,10 @@ impl Path {
         let (vip, epoch, replay) = (state.vip, state.epoch(), state.replay);
         let (mut edges, mut marks) = (Vec::new(), Vec::new());
         for slot in 0..self.sad.slots() {
-            let Some(sa) = self.sad.get_mut(slot).filter(|sa| sa.vip == index) else { continue };
+            let Some(sa) = self.sad.get_mut(slot).filter(|sa| sa.vip == index && !sa.lingers)
+            else {
+                continue;
+            };
             let spi_in = sa.spi();
             let Some(live) = sa.live.as_deref_mut() else { continue };
             if replay == Replay::Strict {

@@ -33,6 +33,8 @@ pub(crate) struct Sa {
     pub(crate) live: Option<Box<Live>>,
     /// Whether it sends for its selectors.
     pub(crate) active: bool,
+    /// Whether it has been replaced and is only received on, for a moment.
+    pub(crate) lingers: bool,
 }
 
 impl Sa {
@@ -281,7 +283,7 @@ impl Sad {
             keys.integrity = SecretBytes::default();
         }
         let key = key(vip, constant.inbound.spi);
-        let sa = Sa { vip, constant, home, live, active: false };
+        let sa = Sa { vip, constant, home, live, active: false, lingers: false };
         let slot = if let Some(slot) = self.free.pop() {
             self.slots[slot as usize] = Some(sa);
             slot

@@ -41,6 +41,8 @@ pub(crate) struct Timers {
     lifetimes: BTreeSet<(Timestamp, u32)>,
     /// The same by SA, so that one that is gone is not looked at.
     watched: BTreeMap<u32, Timestamp>,
+    /// Replaced SAs, and until when they are received on.
+    pub(crate) lingering: VecDeque<(Timestamp, u32)>,
 }
 
 /// What is sent to the other nodes.
@@ -138,6 +140,7 @@ impl Path {
             timers.long_tick,
             timers.heartbeat.next,
             timers.lifetimes.first().map(|(at, _)| *at),
+            timers.lingering.front().map(|(at, _)| *at),
             self.keepalives.next(),
             self.fabric.poll_timeout(),
         ];
@@ -156,6 +159,7 @@ impl Path {
             self.vip_timeout(now, vip, out);
         }
         self.lifetimes(now);
+        self.end_lingering(now, self.config.limits.lingering);
         self.keepalives(now, out);
         if self.timers.tick.is_some_and(|at| at <= now) {
             self.tick(now);

@@ -111,7 +111,10 @@ fn nothing_leaves_that_no_sa_covers() {
     let foreign = udp(socket("10.3.0.5:9"), socket("10.77.0.2:9"), b"for nobody");
     world.arrives_inside("a", &foreign);
     world.arrives_inside("t1", &udp(socket("192.0.2.10:53"), socket("10.77.0.2:9"), b"for nobody"));
-    world.command("a", &Command::Remove { vip: vip(), spi_in: peer.child.inbound.spi });
+    world.command(
+        "a",
+        &Command::Remove { vip: vip(), spi_in: peer.child.inbound.spi, replaced: false },
+    );
     world.arrives_inside("a", &udp(socket("10.3.0.5:9"), socket(CLIENT), b"too late"));
     assert_eq!(world.outside(), []);
     assert_eq!(world.drops("a", DropReason::NoSa), 3);

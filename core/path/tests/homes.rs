@@ -84,7 +84,7 @@ fn a_peer_that_begins_anew_finds_its_connections() {
         child.local.clone_from(&first.child.local);
         let mut second = Peer::new(child);
         let spi_in = first.child.inbound.spi;
-        world.command("a", &Command::Remove { vip: vip(), spi_in });
+        world.command("a", &Command::Remove { vip: vip(), spi_in, replaced: false });
         world.install(&second);
         world.send("a", &mut second, &tcp(client(number, 4000), socket(WEB), ACK, b"go on"));
         assert_eq!(served(&mut world), target);
@@ -127,7 +127,7 @@ fn a_connection_that_ends_before_its_sa_comes_is_forgotten() {
     updates.retain(|update| update.node != name("b"));
     assert_eq!(updates.len(), 2);
     let spi_in = peer.child.inbound.spi;
-    world.command("b", &Command::Remove { vip: vip(), spi_in });
+    world.command("b", &Command::Remove { vip: vip(), spi_in, replaced: false });
     let tell = |world: &mut World, update: &ConnectionUpdate| {
         let updates = vec![update.clone()];
         let mirror = Command::Connections { vip: vip(), from: name("a"), updates, complete: false };
@@ -212,7 +212,7 @@ fn a_target_that_is_handed_the_vip_while_its_peer_has_no_sa_knows_what_it_serves
         }
         let spi_in = peer.child.inbound.spi;
         for node in ["a", "b"] {
-            world.command(node, &Command::Remove { vip: vip(), spi_in });
+            world.command(node, &Command::Remove { vip: vip(), spi_in, replaced: false });
         }
         world.reports("a");
         world.command("a", &Command::Freeze { vip: vip() });

@@ -69,7 +69,7 @@ fn traffic_and_the_end_of_the_sa_make_keepalives_superfluous() {
     world.command("a", &Command::SetEndpoints { vip: vip(), spi_in, endpoints });
     world.pass(Duration::from_secs(21));
     assert_eq!(keepalives(&mut world), [("a", "198.51.100.9:4500".to_owned())]);
-    world.command("a", &Command::Remove { vip: vip(), spi_in });
+    world.command("a", &Command::Remove { vip: vip(), spi_in, replaced: false });
     world.pass(Duration::from_secs(60));
     assert_eq!(keepalives(&mut world), []);
 }

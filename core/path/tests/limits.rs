@@ -262,7 +262,7 @@ fn an_sa_that_is_gone_leaves_nothing_to_be_done() {
     world.install(&peer);
     assert_ne!(world.nodes["a"].workers[0].poll_timeout(), idle);
     let spi_in = peer.child.inbound.spi;
-    world.command("a", &Command::Remove { vip: vip(), spi_in });
+    world.command("a", &Command::Remove { vip: vip(), spi_in, replaced: false });
     assert_eq!(world.nodes["a"].workers[0].poll_timeout(), idle);
     world.install(&peer);
     world.command("a", &Command::RemoveVip { vip: vip() });
@@ -270,6 +270,64 @@ fn an_sa_that_is_gone_leaves_nothing_to_be_done() {
 }
 
 /// Gives bytes to every entrance of a node.
+/// The end of an SA.
+fn end(peer: &Peer, replaced: bool) -> Command {
+    Command::Remove { vip: vip(), spi_in: peer.child.inbound.spi, replaced }
+}
+
+/// The successor of a peer's SA.
+fn successor(old: &Peer, number: u32) -> Peer {
+    let mut child = Peer::number(number).child;
+    child.ike = old.child.ike;
+    child.local.clone_from(&old.child.local);
+    child.remote.clone_from(&old.child.remote);
+    Peer::new(child)
+}
+
+#[test]
+fn what_the_delete_of_a_replaced_sa_has_overtaken_still_comes_in() {
+    let mut old = Peer::number(1);
+    let mut new = successor(&old, 2);
+    let mut world = World::new(2, &Limits::default());
+    world.own("a", 1);
+    world.install(&old);
+    world.install(&new);
+    world.command("a", &end(&old, true));
+    let inside = socket("10.3.0.5:9");
+    world.send("a", &mut old, &udp(socket(CLIENT), inside, b"late"));
+    assert_eq!(world.kernel("a").len(), 1);
+    world.arrives_inside("a", &udp(inside, socket(CLIENT), b"nothing is sent on it"));
+    let sent = world.outside();
+    new.open(&sent[0].1, &sent[0].2);
+    world.pass(Duration::from_secs(6));
+    world.send("a", &mut old, &udp(socket(CLIENT), inside, b"too late"));
+    assert_eq!(world.kernel("a").len(), 0);
+    assert_eq!(world.all_drops(), [("a", DropReason::UnknownSpi, 1)]);
+}
+
+#[test]
+fn replaced_sas_are_few_and_go_with_their_peer() {
+    let limits = Limits { lingering: 1, ..Limits::default() };
+    let mut world = World::new(1, &limits);
+    world.own("a", 1);
+    let (mut first, mut second) = (Peer::number(1), Peer::number(2));
+    let last = successor(&second, 3);
+    for peer in [&first, &second, &last] {
+        world.install(peer);
+    }
+    world.command("a", &end(&first, true));
+    world.command("a", &end(&second, true));
+    let packet =
+        |last| udp((IpAddr::from([10, 77, 0, last]), 4000).into(), socket("10.3.0.5:9"), b"late");
+    world.send("a", &mut first, &packet(1));
+    world.send("a", &mut second, &packet(2));
+    assert_eq!(world.kernel("a").len(), 1, "of more the oldest go at once");
+    world.command("a", &end(&last, false));
+    world.send("a", &mut second, &packet(2));
+    assert_eq!(world.kernel("a").len(), 0, "the peer has nothing any more");
+    assert_eq!(world.all_drops(), [("a", DropReason::UnknownSpi, 2)]);
+}
+
 fn throw(world: &mut World, node: &'static str, bytes: &[u8]) {
     let (now, remote) = (world.now, SocketAddr::from(([198, 51, 100, 1], 4500)));
     world.with(node, 0, |path, out| {

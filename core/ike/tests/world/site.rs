@@ -122,6 +122,8 @@ pub(crate) struct Site {
     pub jumps: Vec<(IkeSaId, u64, u64)>,
     /// Every SA that was ever installed, and whether to be sent on at once.
     pub(crate) history: BTreeMap<EspSpi, bool>,
+    /// Every SA that was removed, and whether as replaced.
+    pub(crate) removed: BTreeMap<EspSpi, bool>,
 }
 
 impl Site {
@@ -145,6 +147,7 @@ impl Site {
             resolving: Vec::new(),
             jumps: Vec::new(),
             history: BTreeMap::new(),
+            removed: BTreeMap::new(),
         }
     }
 
@@ -251,7 +254,8 @@ impl Site {
             Output::ActivateOutbound { spi_in, .. } => {
                 self.installed.get_mut(&spi_in).expect("it is installed").outbound = true;
             }
-            Output::Remove { spi_in, .. } => {
+            Output::Remove { spi_in, replaced, .. } => {
+                self.removed.insert(spi_in, replaced);
                 self.installed.remove(&spi_in).expect("it is installed");
             }
             Output::Endpoints { ike, endpoints, .. } => {
