@@ -250,7 +250,7 @@ impl Distributor {
             return Ok(());
         };
         let flow = update.flow;
-        let state = State::from_public(update.state, flow.protocol, update.opened_by_target);
+        let state = State::from_public(update.state, flow.protocol);
         let Some(state) = state else {
             let same = self.table.peek(&flow).is_some_and(|entry| entry.node == node);
             if same && update.state == ConnectionState::Gone {

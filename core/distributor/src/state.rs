@@ -59,8 +59,8 @@ pub enum Direction {
 pub struct State(u8);
 
 impl State {
-    const HEARD_PEER: u8 = 0x01;
-    const HEARD_TARGET: u8 = 0x02;
+    /// A segment after the hand-shake was seen.
+    const ESTABLISHED: u8 = 0x01;
     const FIN_PEER: u8 = 0x04;
     const FIN_TARGET: u8 = 0x08;
     const RESET: u8 = 0x10;
@@ -72,31 +72,37 @@ impl State {
     pub fn begin(segment: Segment, direction: Direction) -> State {
         match segment {
             Segment::Udp => State(State::DATAGRAMS),
-            Segment::Tcp(_) if segment.opens() => State(0).after(segment, direction),
-            Segment::Tcp(_) => {
-                State(State::HEARD_PEER | State::HEARD_TARGET).after(segment, direction)
-            }
+            Segment::Tcp(_) => State(0).after(segment, direction),
         }
     }
 
-    /// The state after one more packet.
+    /// The state after one more packet. A SYN, be it answered or not, is a hand-shake that may still
+    /// come to nothing.
     #[must_use]
     pub fn after(self, segment: Segment, direction: Direction) -> State {
         if segment == Segment::Udp || self.0 & State::DATAGRAMS != 0 {
             return self;
         }
-        let (heard, fin) = match direction {
-            Direction::Inbound => (State::HEARD_PEER, State::FIN_PEER),
-            Direction::Outbound => (State::HEARD_TARGET, State::FIN_TARGET),
-        };
-        let mut bits = self.0 | heard;
+        let mut bits = self.0;
+        if !segment.has(SYN) {
+            bits |= State::ESTABLISHED;
+        }
         if segment.has(FIN) {
-            bits |= fin;
+            bits |= match direction {
+                Direction::Inbound => State::FIN_PEER,
+                Direction::Outbound => State::FIN_TARGET,
+            };
         }
         if segment.has(RST) {
             bits |= State::RESET;
         }
         State(bits)
+    }
+
+    /// Whether the hand-shake is not known to be done.
+    #[must_use]
+    pub fn is_opening(self) -> bool {
+        self.public() == ConnectionState::Opening
     }
 
     /// Whether both ends have finished, or one has reset: a SYN may begin anew.
@@ -122,7 +128,6 @@ impl State {
     /// The form in which nodes tell each other.
     #[must_use]
     pub fn public(self) -> ConnectionState {
-        let heard = State::HEARD_PEER | State::HEARD_TARGET;
         let (peer, target) = (self.0 & State::FIN_PEER != 0, self.0 & State::FIN_TARGET != 0);
         if self.0 & State::DATAGRAMS != 0 {
             ConnectionState::Datagrams
@@ -134,7 +139,7 @@ impl State {
             ConnectionState::ClosedByPeer
         } else if target {
             ConnectionState::ClosedByTarget
-        } else if self.0 & heard == heard {
+        } else if self.0 & State::ESTABLISHED != 0 {
             ConnectionState::Established
         } else {
             ConnectionState::Opening
@@ -144,23 +149,18 @@ impl State {
     /// Reads what another node said; `None` for a connection that is gone, or for a state that the
     /// protocol does not have.
     #[must_use]
-    pub fn from_public(
-        state: ConnectionState,
-        protocol: Protocol,
-        opened_by_target: bool,
-    ) -> Option<State> {
-        let heard = State::HEARD_PEER | State::HEARD_TARGET;
-        let opener = if opened_by_target { State::HEARD_TARGET } else { State::HEARD_PEER };
+    pub fn from_public(state: ConnectionState, protocol: Protocol) -> Option<State> {
+        let done = State::ESTABLISHED;
         let bits = match (state, protocol) {
             (ConnectionState::Gone, _) => return None,
             (ConnectionState::Datagrams, Protocol::Udp) => State::DATAGRAMS,
             (ConnectionState::Datagrams, Protocol::Tcp) | (_, Protocol::Udp) => return None,
-            (ConnectionState::Opening, _) => opener,
-            (ConnectionState::Established, _) => heard,
-            (ConnectionState::ClosedByPeer, _) => heard | State::FIN_PEER,
-            (ConnectionState::ClosedByTarget, _) => heard | State::FIN_TARGET,
-            (ConnectionState::Closed, _) => heard | State::FIN_PEER | State::FIN_TARGET,
-            (ConnectionState::Reset, _) => heard | State::RESET,
+            (ConnectionState::Opening, _) => 0,
+            (ConnectionState::Established, _) => done,
+            (ConnectionState::ClosedByPeer, _) => done | State::FIN_PEER,
+            (ConnectionState::ClosedByTarget, _) => done | State::FIN_TARGET,
+            (ConnectionState::Closed, _) => done | State::FIN_PEER | State::FIN_TARGET,
+            (ConnectionState::Reset, _) => done | State::RESET,
         };
         Some(State(bits))
     }
@@ -175,7 +175,7 @@ mod tests {
         let mut state = State::begin(Segment::Tcp(SYN), Direction::Inbound);
         assert_eq!(state.public(), ConnectionState::Opening);
         let steps = [
-            (SYN | ACK, Direction::Outbound, ConnectionState::Established),
+            (SYN | ACK, Direction::Outbound, ConnectionState::Opening),
             (ACK, Direction::Inbound, ConnectionState::Established),
             (FIN | ACK, Direction::Outbound, ConnectionState::ClosedByTarget),
             (ACK, Direction::Inbound, ConnectionState::ClosedByTarget),
@@ -204,6 +204,7 @@ mod tests {
         let states = [
             State::begin(Segment::Udp, Direction::Inbound),
             State::begin(Segment::Tcp(SYN), Direction::Inbound),
+            State::begin(Segment::Tcp(SYN | ACK), Direction::Outbound),
             State::begin(Segment::Tcp(ACK), Direction::Inbound),
             State::begin(Segment::Tcp(FIN | ACK), Direction::Inbound),
             State::begin(Segment::Tcp(FIN | ACK), Direction::Outbound),
@@ -214,12 +215,12 @@ mod tests {
                 ConnectionState::Datagrams => Protocol::Udp,
                 _ => Protocol::Tcp,
             };
-            let back = State::from_public(state.public(), protocol, false).expect("a live state");
+            let back = State::from_public(state.public(), protocol).expect("a live state");
             assert_eq!(back.public(), state.public());
         }
-        let gone = State::from_public(ConnectionState::Gone, Protocol::Tcp, false);
+        let gone = State::from_public(ConnectionState::Gone, Protocol::Tcp);
         assert_eq!(gone, None);
-        let odd = State::from_public(ConnectionState::Opening, Protocol::Udp, false);
+        let odd = State::from_public(ConnectionState::Opening, Protocol::Udp);
         assert_eq!(odd, None);
     }
 

@@ -197,7 +197,7 @@ impl Table {
 
     /// Takes in what another node says of a connection. At the owner, a packet that passed here since
     /// the last change of owner is not overridden by hearsay; of two nodes that are said to have the
-    /// same connection, the one that has used it last has it.
+    /// same connection, the one that has done the hand-shake has it, or used it last.
     ///
     /// # Errors
     /// [`Full`] when there is no room; nothing changes then.
@@ -211,7 +211,7 @@ impl Table {
             }
             if known.node == said.node {
                 touched_s = touched_s.max(known.touched_s);
-            } else if !over && !is_newer((touched_s, origin), known) {
+            } else if !over && !prevails(said, (touched_s, origin), known) {
                 return Ok(());
             }
         }
@@ -382,7 +382,12 @@ impl Table {
     }
 }
 
-fn is_newer((touched_s, origin): (u32, Origin), known: &Entry) -> bool {
+/// Whether another target's connection takes the place of the known one: a target that still repeats
+/// its half of a hand-shake that was done elsewhere does not; else the one that was used last does.
+fn prevails(said: &Said, (touched_s, origin): (u32, Origin), known: &Entry) -> bool {
+    if said.state.is_opening() != known.state.is_opening() {
+        return known.state.is_opening();
+    }
     touched_s > known.touched_s || (touched_s == known.touched_s && origin == Origin::Holder)
 }
 

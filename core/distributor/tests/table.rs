@@ -131,6 +131,8 @@ fn an_owner_tells_beginnings_changes_life_and_ends() {
     table.touch(START, &tcp(2), Segment::Tcp(SYN | ACK), Direction::Outbound);
     assert_eq!(news(&mut table), [(2, true)], "once for both");
     table.touch(at(1), &tcp(2), Segment::Tcp(ACK), Direction::Inbound);
+    assert_eq!(news(&mut table), [(2, true)], "the hand-shake is done");
+    table.touch(at(1), &tcp(2), Segment::Tcp(ACK), Direction::Outbound);
     assert_eq!(news(&mut table), [], "nothing new");
     table.touch(at(400), &tcp(2), Segment::Tcp(ACK), Direction::Inbound);
     expire_all(&mut table, at(600));
@@ -160,6 +162,28 @@ fn hearsay_counts_until_packets_pass() {
     table.touch(at(1003), &tcp(1), Segment::Tcp(ACK), Direction::Inbound);
     table.import(at(1004), &said(1, 5, 0), Origin::Mirror).expect("room");
     assert_eq!(node(&table), Some(5), "whatever has passed at a target");
+}
+
+#[test]
+fn half_a_handshake_does_not_draw_a_connection_away() {
+    // A first SYN went to 3, which repeats its answer; the connection was made with 5.
+    let answer = State::begin(Segment::Tcp(SYN | ACK), Direction::Outbound);
+    let half = |idle_s| Said { state: answer, ..said(1, 3, idle_s) };
+    for order in [[true, false], [false, true]] {
+        let mut table = table(9);
+        table.begin_generation(true);
+        for whole in order {
+            let said = if whole { said(1, 5, 2) } else { half(0) };
+            table.import(at(1000), &said, Origin::Holder).expect("room");
+        }
+        assert_eq!(table.peek(&tcp(1)).map(|entry| entry.node), Some(5));
+    }
+    // One that is over is not in the way.
+    let mut table = table(9);
+    let over = Said { state: begin(RST), ..said(1, 5, 0) };
+    table.import(at(1000), &over, Origin::Holder).expect("room");
+    table.import(at(1001), &half(0), Origin::Holder).expect("room");
+    assert_eq!(table.peek(&tcp(1)).map(|entry| entry.node), Some(3));
 }
 
 #[derive(Debug, Clone)]

@@ -52,7 +52,7 @@ pub struct Flow {
 /// How far a connection is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub enum ConnectionState {
-    /// TCP: only the opener was heard.
+    /// TCP: the hand-shake is not known to be done.
     Opening,
     /// TCP: both were heard, none has closed.
     Established,
