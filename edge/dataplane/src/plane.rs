@@ -17,7 +17,9 @@ use crate::counters::{CounterValues, Counters};
 use crate::error::DataPlaneError;
 use crate::setup::{Fence, Netlink, Scaffold};
 use crate::sys::{TunQueue, namespace_lock, open_tun};
-use crate::worker::{Equipment, Instruction, Mailbox, Reporter, Sockets, Worker, WorkerReport};
+use crate::worker::{
+    Equipment, IkeMessage, Instruction, Mailbox, Reporter, Sockets, Worker, WorkerReport,
+};
 
 /// How long the start waits for what a killed predecessor still holds.
 const PREDECESSOR: Duration = Duration::from_secs(2);
@@ -147,7 +149,8 @@ impl Handle {
     }
 
     /// Sends an IKE message from port 500 or 4500 of a VIP; on 4500 the non-ESP marker is put in
-    /// front. Like any datagram it may get lost.
+    /// front. It leaves when every worker has done all that it was told before, so that whichever
+    /// gets the peer's first ESP packet has the SA. Like any datagram it may get lost.
     ///
     /// # Errors
     /// As [`Handle::send`].
@@ -157,7 +160,9 @@ impl Handle {
         remote: SocketAddr,
         message: &[u8],
     ) -> Result<(), DataPlaneError> {
-        self.instruct(0, Instruction::Ike { local, remote, message: message.to_vec() })
+        let message = Arc::new(IkeMessage { local, remote, message: message.to_vec() });
+        (0..self.workers())
+            .try_for_each(|worker| self.instruct(worker, Instruction::Ike(Arc::clone(&message))))
     }
 
     fn instruct(&self, worker: u16, instruction: Instruction) -> Result<(), DataPlaneError> {

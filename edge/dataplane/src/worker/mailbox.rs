@@ -5,6 +5,7 @@ use std::io;
 
 use crossbeam_queue::ArrayQueue;
 use std::net::SocketAddr;
+use std::sync::Arc;
 use vipsec_path::{Command, HandOver};
 
 use crate::sys::Signal;
@@ -18,10 +19,24 @@ const PACKETS: usize = 4096;
 pub(crate) enum Instruction {
     /// For the path.
     Command(Box<Command>),
-    /// An IKE message to be sent.
-    Ike { local: SocketAddr, remote: SocketAddr, message: Vec<u8> },
+    /// An IKE message, to be sent by the last worker that takes it.
+    Ike(Arc<IkeMessage>),
     /// The end.
     Stop,
+}
+
+/// An IKE message to be sent.
+pub(crate) struct IkeMessage {
+    pub(crate) local: SocketAddr,
+    pub(crate) remote: SocketAddr,
+    pub(crate) message: Vec<u8>,
+}
+
+impl IkeMessage {
+    /// A worker has come to it: the message, if all others have before.
+    pub(super) fn taken(self: Arc<IkeMessage>) -> Option<IkeMessage> {
+        Arc::into_inner(self)
+    }
 }
 
 /// One worker's mailbox.
@@ -92,6 +107,23 @@ mod tests {
         mailbox.recycle(buffer);
         assert!(mailbox.hand_over(kind, b"p"));
         assert!(mailbox.spare.is_empty());
+    }
+
+    #[test]
+    fn an_ike_message_leaves_when_the_last_worker_has_come_to_it() {
+        let mailboxes = [(); 2].map(|()| Mailbox::new().expect("eventfd"));
+        let address = "192.0.2.1:500".parse().expect("address");
+        let message = IkeMessage { local: address, remote: address, message: b"hello".to_vec() };
+        let message = Arc::new(message);
+        for mailbox in &mailboxes {
+            assert!(mailbox.instruct(Instruction::Ike(Arc::clone(&message))).is_ok());
+        }
+        drop(message);
+        let taken = mailboxes.each_ref().map(|mailbox| match mailbox.next_instruction() {
+            Some(Instruction::Ike(message)) => message.taken().map(|ike| ike.message),
+            _ => None,
+        });
+        assert_eq!(taken, [None, Some(b"hello".to_vec())]);
     }
 
     #[test]

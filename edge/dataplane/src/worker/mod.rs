@@ -9,7 +9,7 @@ mod run;
 mod sockets;
 mod transmit;
 
-pub(crate) use mailbox::{Instruction, Mailbox};
+pub(crate) use mailbox::{IkeMessage, Instruction, Mailbox};
 pub(crate) use reporter::Reporter;
 pub use reporter::WorkerReport;
 pub(crate) use run::{Equipment, Worker};

@@ -9,7 +9,7 @@ use vipsec_path::Path;
 use vipsec_wire::time::Timestamp;
 
 use super::inward::Inward;
-use super::mailbox::{Instruction, Mailbox};
+use super::mailbox::{IkeMessage, Instruction, Mailbox};
 use super::outlet::Outlet;
 use super::reporter::Reporter;
 use super::sockets::{Kind, PORT_ENCAPSULATED, Sockets};
@@ -209,8 +209,10 @@ impl Worker {
                 Some(Instruction::Command(command)) => {
                     self.with_path(|path, out| path.handle_command(now, *command, out));
                 }
-                Some(Instruction::Ike { local, remote, message }) => {
-                    self.send_ike(local, remote, &message);
+                Some(Instruction::Ike(message)) => {
+                    if let Some(IkeMessage { local, remote, message }) = message.taken() {
+                        self.send_ike(local, remote, &message);
+                    }
                 }
                 Some(Instruction::Stop) => {
                     self.stop = true;
