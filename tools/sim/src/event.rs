@@ -39,6 +39,8 @@ pub(crate) enum Input {
     Report(u16, Report),
     /// A packet from one worker for another.
     HandOver(u16, HandOver, Vec<u8>),
+    /// The last worker has taken an IKE message that the node sends: from where, whereto.
+    Ike(SocketAddr, SocketAddr, Vec<u8>),
     /// The node's timer.
     NodeTimer,
     /// A worker's timer.

@@ -104,7 +104,7 @@ fn schedule(plan: &mut Plan, random: &mut Generator) {
     loop {
         at += random.span(Duration::from_millis(20), Duration::from_millis(3500));
         if at >= end {
-            return;
+            break;
         }
         let lasting = random.span(Duration::from_millis(20), Duration::from_millis(4000));
         for (after, step) in disturbance(plan, random, lasting) {
@@ -115,6 +115,25 @@ fn schedule(plan: &mut Plan, random: &mut Generator) {
             at = at.saturating_sub(Duration::from_millis(random.below(2500)).min(at - PEACE));
         }
     }
+    if random.chance(60) {
+        roll_back(plan, random, end);
+    }
+}
+
+/// The store is put back to what it was before a change of owner; somebody accepts that, when the
+/// nodes have had time to refuse.
+fn roll_back(plan: &mut Plan, random: &mut Generator, end: Duration) {
+    let snapshot = random.span(PEACE, end * 2 / 3);
+    let fuse = u32::try_from(random.below(12)).unwrap_or(0);
+    let after = |ms: u64| snapshot + Duration::from_millis(ms);
+    let back = after(random.between(1000, 4000));
+    plan.steps.push((snapshot, Step::Snapshot));
+    plan.steps.push((after(200), Step::KillOwner(fuse)));
+    plan.steps.push((after(600), Step::StartAll));
+    plan.steps.push((back, Step::RollBack));
+    let accepted =
+        [back + Duration::from_secs(3), end + Duration::from_secs(2), end + Duration::from_secs(5)];
+    plan.steps.extend(accepted.map(|at| (at, Step::AcceptRollback)));
 }
 
 fn disturbance(plan: &Plan, random: &mut Generator, lasting: Duration) -> Vec<(Duration, Step)> {

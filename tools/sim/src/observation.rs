@@ -184,6 +184,8 @@ pub enum Observation {
     StoreFailing(bool),
     /// The store was put back to an older state.
     RolledBack,
+    /// Somebody has accepted on a node that what was in the store is lost.
+    Accepted(Actor),
     /// A worker has taken a role: owner in an epoch, or not.
     Role {
         /// Whose worker.

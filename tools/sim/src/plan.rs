@@ -122,8 +122,11 @@ pub enum Step {
     StoreCut(HostId, bool),
     /// Remember what the store holds.
     Snapshot,
-    /// Put that back.
+    /// Put that back, if the VIP has changed its owner since. (Within one epoch nobody can tell; that
+    /// the store is durable is then the assumption that the design makes.)
     RollBack,
+    /// Somebody accepts that all SAs are lost, on the first node that has refused the store.
+    AcceptRollback,
     /// All IKE SAs of a host are rekeyed.
     RekeyIke(HostId),
     /// All Child SAs of a host are rekeyed.

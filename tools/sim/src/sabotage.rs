@@ -23,11 +23,13 @@ pub enum Sabotage {
     WriteAtTakeover,
     /// Now and then an inner packet leaves as it is.
     InClear,
+    /// In the calm at the end nothing of the cluster's reaches the peers.
+    Mute,
 }
 
 impl Sabotage {
     /// All of them.
-    pub const ALL: [Sabotage; 9] = [
+    pub const ALL: [Sabotage; 10] = [
         Sabotage::RepeatIv,
         Sabotage::GoBack,
         Sabotage::ForgetfulStore,
@@ -37,5 +39,6 @@ impl Sabotage {
         Sabotage::LoseWhenFrozen,
         Sabotage::WriteAtTakeover,
         Sabotage::InClear,
+        Sabotage::Mute,
     ];
 }

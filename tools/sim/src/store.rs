@@ -5,7 +5,7 @@ use crate::random::Generator;
 use core::time::Duration;
 use std::collections::BTreeSet;
 use vipsec_cluster::store::memory::{Content, Fault, Memory};
-use vipsec_cluster::store::{Backend, Changes, Outcome, Revision, StoreError, Transaction};
+use vipsec_cluster::store::{Backend, Changes, Key, Outcome, Revision, StoreError, Transaction};
 use vipsec_crypto::seal::StoreKey;
 use vipsec_node::{StoreReply, StoreRequest};
 
@@ -108,14 +108,19 @@ impl Store {
         self.snapshot = Some(self.memory.snapshot());
     }
 
-    /// Puts the remembered content back; whether there was any.
-    pub fn roll_back(&mut self) -> bool {
-        let snapshot = self.snapshot.take();
-        let there = snapshot.is_some();
-        if let Some(content) = snapshot {
-            self.memory.restore(content);
+    /// Puts the remembered content back, if the record at `key` is another by now; whether it was.
+    pub fn roll_back(&mut self, key: &Key) -> bool {
+        let Some(content) = self.snapshot.take() else { return false };
+        let present = self.memory.snapshot();
+        let entry = |memory: &mut Memory| memory.range(key.as_str()).map(|(entries, _)| entries);
+        let now = entry(&mut self.memory);
+        self.memory.restore(content);
+        let before = entry(&mut self.memory);
+        let changed = now != before;
+        if !changed {
+            self.memory.restore(present);
         }
-        there
+        changed
     }
 
     /// Carries a request out, with its answer; also gives what was committed.

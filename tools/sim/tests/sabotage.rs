@@ -76,6 +76,11 @@ fn inner_packets_in_clear() {
 }
 
 #[test]
+fn a_cluster_that_falls_silent() {
+    caught(Sabotage::Mute, "alive");
+}
+
+#[test]
 fn without_a_fault_nobody_complains() {
     assert_eq!(run(busy(), Keep::Last(1)).violation, None);
 }

@@ -15,7 +15,7 @@ const SILENCE: Duration = Duration::from_secs(2);
 #[derive(Default)]
 pub(super) struct Alive {
     heard: BTreeMap<HostId, Option<Timestamp>>,
-    /// A store that was rolled back is refused: nobody may own the VIP then.
+    /// A store that was rolled back is refused: nobody may own the VIP until somebody accepts it.
     excused: bool,
 }
 
@@ -33,6 +33,7 @@ impl Checker for Alive {
                 self.heard.insert(*at, Some(now));
             }
             Observation::RolledBack => self.excused = true,
+            Observation::Accepted(_) => self.excused = false,
             _ => {}
         }
         Ok(())

@@ -1,4 +1,5 @@
-//! 4: at most one owner per (VIP, epoch); a deposed owner is silent within one heartbeat of knowing.
+//! 4: at most one owner per (VIP, epoch); a deposed owner is silent within one heartbeat of knowing;
+//! nobody claims on the word of a store that was put back to an older epoch.
 
 use super::{Checker, Complaint};
 use crate::host::HostId;
@@ -20,6 +21,8 @@ pub(super) struct Owners {
     terms: BTreeMap<Actor, Epoch>,
     /// The highest epoch that a process was told of, and when.
     told: BTreeMap<Actor, (Epoch, Timestamp)>,
+    /// The cluster's store was put back, and nobody has accepted that.
+    rolled_back: bool,
 }
 
 impl Owners {
@@ -44,6 +47,9 @@ impl Owners {
 
     fn claimed(&mut self, vip: Vip, record: &Record) -> Complaint {
         let Record::Epoch(epoch, owner) = record else { return Ok(()) };
+        if self.rolled_back && owner.is_node() {
+            return Err(format!("{owner} has claimed epoch {epoch} in a store that was put back"));
+        }
         match self.claimed.insert((vip, *epoch), *owner) {
             Some(before) if before != *owner => {
                 Err(format!("{before} and {owner} have both claimed epoch {epoch} of {vip}"))
@@ -63,6 +69,14 @@ impl Checker for Owners {
             Observation::Role { by, vip, epoch, owner: true } => self.role(*by, *vip, *epoch),
             Observation::Committed { vip, records, .. } => {
                 records.iter().try_for_each(|record| self.claimed(*vip, record))
+            }
+            Observation::RolledBack => {
+                self.rolled_back = true;
+                Ok(())
+            }
+            Observation::Accepted(_) => {
+                self.rolled_back = false;
+                Ok(())
             }
             Observation::Told(by, _, epoch) => {
                 let known = self.told.entry(*by).or_insert((*epoch, now));

@@ -94,6 +94,10 @@ impl World {
                     path.handle_hand_over(clock, kind, &mut packet, out);
                 })
             }
+            Input::Ike(local, remote, message) => {
+                self.send_ike(process, local, remote, &message);
+                true
+            }
             Input::WorkerTimer(worker) => self.worker_timer(clock, process, worker),
             other => self.handle_node(clock, process, other),
         }

@@ -108,7 +108,7 @@ impl World {
 fn source(input: &Input) -> usize {
     match input {
         Input::Outer(_) | Input::Frame(..) | Input::Tun(_) => 0,
-        Input::Command(..) | Input::HandOver(..) => 1,
+        Input::Command(..) | Input::HandOver(..) | Input::Ike(..) => 1,
         Input::Report(..) => 2,
         Input::Store(_) | Input::Watch => 3,
         Input::Link(..) | Input::Message(..) => 4,

@@ -27,7 +27,7 @@ impl World {
         match output {
             Output::Worker { worker, command } => self.command(process, worker, &command),
             Output::Ike { local, remote, message } => {
-                self.send_ike(process, local, remote, &message)
+                self.mail_ike(process, local, remote, message);
             }
             Output::Peer { to, content } => {
                 if let Some(to) = HostId::of(&to) {
@@ -67,9 +67,27 @@ impl World {
         }
     }
 
-    fn send_ike(
+    /// An IKE message leaves when every worker has done all that it was told before.
+    fn mail_ike(
         &mut self,
         process: &mut Process,
+        local: SocketAddr,
+        remote: SocketAddr,
+        message: Vec<u8>,
+    ) {
+        let mut last = self.now;
+        for worker in 0..u16::try_from(process.workers.len()).unwrap_or(0) {
+            let at = self.now + self.thread_delay();
+            last = last.max(process.in_order(Channel::Commands(worker), at));
+        }
+        let actor = process.actor;
+        let input = Input::Ike(local, remote, message);
+        self.queue.push(last, Event::Process(actor.host, actor.process, input));
+    }
+
+    pub(super) fn send_ike(
+        &mut self,
+        process: &Process,
         local: SocketAddr,
         remote: SocketAddr,
         message: &[u8],

@@ -64,11 +64,19 @@ impl World {
             if let (Some(serial), Frame::Esp(esp, _)) = (serial, frame) {
                 self.note(Observation::Wrapped(serial, esp));
             }
+            if self.is_muted(by) {
+                continue;
+            }
             let Some(to) = self.outside.locate(packet.destination.ip()) else { continue };
             for delay in self.outside.carry(&mut self.random, by.host, to) {
                 self.queue.push(self.now + delay, Event::Outside(to, packet.clone()));
             }
         }
+    }
+
+    fn is_muted(&self, by: Actor) -> bool {
+        let calm = super::BEGIN + self.plan.length.saturating_sub(self.plan.calm);
+        self.plan.sabotage == Some(Sabotage::Mute) && by.host.is_node() && self.now >= calm
     }
 
     /// Where a fault is put into what leaves.

@@ -5,7 +5,7 @@ use crate::host::HostId;
 use crate::network::Quality;
 use crate::observation::Observation;
 use crate::plan::Step;
-use vipsec_cluster::store::StoreError;
+use vipsec_cluster::store::{Key, StoreError};
 use vipsec_node::Node;
 use vipsec_wire::id::{EspSpi, IkeSaId, Vip};
 use vipsec_wire::time::Timestamp;
@@ -43,6 +43,7 @@ impl World {
                 }
             }
             Step::Reconnect(host) => self.on_node(host, end_ike),
+            Step::AcceptRollback => self.accept_rollback(),
             other => self.disturb(other),
         }
     }
@@ -74,7 +75,7 @@ impl World {
                 self.tell_health(&[host], cut.then_some(&error));
             }
             Step::Snapshot => store.take_snapshot(),
-            Step::RollBack if store.roll_back() => {
+            Step::RollBack if store.roll_back(&Key::epoch(crate::addresses::VIP)) => {
                 self.note(Observation::RolledBack);
                 self.wake_watches(HostId::candidate(0));
             }
@@ -116,6 +117,22 @@ impl World {
         let running: Vec<HostId> = candidates.into_iter().filter(runs).collect();
         if let Some(to) = self.random.pick(&running).copied() {
             self.transfer(to);
+        }
+    }
+
+    fn accept_rollback(&mut self) {
+        for host in self.plan.nodes().into_iter().filter(|host| host.is_candidate()) {
+            let mut accepted = false;
+            self.on_node(host, |node, clock, vip| {
+                accepted = node.handle_accept_rollback(clock, vip).is_ok();
+            });
+            if accepted {
+                let process = self.hosts.get(&host).and_then(|host| host.process.as_ref());
+                if let Some(by) = process.map(|process| process.actor) {
+                    self.note(Observation::Accepted(by));
+                }
+                return;
+            }
         }
     }
 
