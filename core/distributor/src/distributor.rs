@@ -371,7 +371,9 @@ impl Distributor {
         self.services.iter_mut().find(|live| covers(&live.service, flow.protocol, flow.local))
     }
 
-    fn is_service(&self, flow: &Flow) -> bool {
+    /// Whether the connection's own end is a service.
+    #[must_use]
+    pub fn is_service(&self, flow: &Flow) -> bool {
         let mut services = self.services.iter();
         services.any(|live| covers(&live.service, flow.protocol, flow.local))
     }

@@ -178,6 +178,9 @@ impl Path {
         let Some((flow, segment)) = flow_of(packet, false) else { return Ok(()) };
         let state = self.vip(vip)?;
         let distributor = &mut state.distributor;
+        // Two targets have opened the same connection from the VIP: the second is told, so that its
+        // application fails at once and tries again from another port.
+        let opens = segment.opens() && !distributor.is_service(&flow);
         let news = state.waiting.len() > 0 && distributor.holder(&flow).is_none();
         let answer = match from {
             Some(from) => distributor.answer(now, &flow, segment, from),
@@ -188,7 +191,14 @@ impl Path {
         }
         match answer {
             Answer::Pass => Ok(()),
-            Answer::WrongTarget => Err(DropReason::WrongTarget),
+            Answer::WrongTarget => {
+                if opens && from.is_some() {
+                    let to = packet.tuple.destination;
+                    let answer = icmp::unreachable(to, packet.bytes(), icmp::Unreachable::Port);
+                    self.answer_inside(now, vip, from, true, answer.as_deref(), out)?;
+                }
+                Err(DropReason::WrongTarget)
+            }
             Answer::Unknown => Err(DropReason::UnknownConnection),
             Answer::Full => Err(DropReason::TableFull),
         }
@@ -302,15 +312,32 @@ impl Path {
         let Some(answer) = icmp::too_big(packet.tuple.destination, packet.bytes(), mtu) else {
             return Err(DropReason::TooBig);
         };
-        let own = self.own;
         let ours = self.vip(vip)?.distributor.is_ours(packet.tuple.source);
-        match from {
-            Some(from) if ours && from != own => {
-                self.send_to_target(now, vip, from, &answer, out)?;
-            }
-            _ => out.inner(&answer),
-        }
+        self.answer_inside(now, vip, from, ours, Some(&answer), out)?;
         Err(DropReason::TooBig)
+    }
+
+    /// Gives the sender of a packet from inside an answer; `ours`: it has sent it from an address of
+    /// the VIP, and may be another node.
+    fn answer_inside(
+        &mut self,
+        now: Timestamp,
+        vip: usize,
+        from: Option<u16>,
+        ours: bool,
+        answer: Option<&[u8]>,
+        out: &mut dyn Sink,
+    ) -> Result<(), DropReason> {
+        let Some(answer) = answer else { return Ok(()) };
+        match from {
+            Some(from) if ours && from != self.own => {
+                self.send_to_target(now, vip, from, answer, out)
+            }
+            _ => {
+                out.inner(answer);
+                Ok(())
+            }
+        }
     }
 
     /// The largest segment that fits through the SA for a packet; `None` when there is none.

@@ -90,6 +90,33 @@ fn a_connection_that_a_target_opens_finds_its_way_back() {
 }
 
 #[test]
+fn a_second_target_that_opens_the_same_connection_is_told_at_once() {
+    let mut peer = Peer::number(1);
+    let mut world = world_with(&peer);
+    let (local, remote) = (socket("192.0.2.10:50000"), socket("10.77.0.1:22"));
+    for make in [
+        |local, remote| tcp(local, remote, SYN, &[]),
+        |local, remote| udp(local, remote, b"a question"),
+    ] {
+        world.arrives_inside("t2", &make(local, remote));
+        let sent = world.outside();
+        peer.open(&sent[0].1, &sent[0].2);
+        for second in ["t1", "a"] {
+            world.arrives_inside(second, &make(local, remote));
+            assert_eq!(world.outside(), []);
+            let answer = world.kernel(second).pop().expect("an answer");
+            let view = Packet::parse(&answer).expect("an IP packet");
+            let quoted = view.quoted().expect("what was refused").tuple;
+            assert_eq!((quoted.source, quoted.ports), (local.ip(), Some((50_000, 22))));
+            world.arrives_inside(second, &make(socket("192.0.2.10:50001"), remote));
+            let sent = world.outside();
+            assert_eq!(sent.len(), usize::from(second == "t1"), "the first with another port");
+        }
+    }
+    assert_eq!(world.kernel("t2").len(), 0);
+}
+
+#[test]
 fn a_target_cannot_reset_or_take_the_connection_of_another() {
     let mut peer = Peer::number(1);
     let mut world = world_with(&peer);
