@@ -279,3 +279,16 @@ fn a_report_is_complete_when_every_worker_has_answered_every_request() {
     let told = [0, 0, 0, 1, 1, 1].map(&mut completes);
     assert_eq!(told, [false, false, false, false, false, true]);
 }
+
+#[test]
+fn the_largest_hand_over_fits_one_frame() {
+    let bytes = vipsec_path::Limits::default().handover_bytes;
+    let body = ownership::Body::Handover {
+        transfer: ownership::TransferId(u64::MAX),
+        revision: u64::MAX,
+        state: SecretBytes::new(vec![0xff; bytes]),
+    };
+    let message = Message::Ownership(ownership::Message { vip: vip(), epoch: Epoch(1), body });
+    let content = message.encode();
+    assert!(vipsec_wire::cluster::frame(content.expose()).is_ok());
+}
