@@ -238,8 +238,8 @@ impl VipState {
         self.accepted = false;
         self.vacant_since = None;
         self.changes.note(scene.now);
-        if let Some((node, _)) = owner {
-            self.trust(scene, node);
+        if let Some((node, process)) = owner {
+            self.trust(scene, node, process);
         }
         self.depose(scene, epoch, self.owner.clone());
         self.incoming = None;
@@ -247,9 +247,12 @@ impl VipState {
         scene.out.push_back(Output::RecordFloor { vip: self.vip(), floor: self.mark() });
     }
 
-    /// Who claims lives, even if we do not hear it; but not for ever.
-    fn trust(&mut self, scene: &Scene<'_>, claimant: &NodeName) {
-        if scene.presence(claimant) != Presence::Lost {
+    /// Who claims lives, even if we do not hear it, and whatever the signs of an earlier process of it
+    /// say; but not for ever.
+    fn trust(&mut self, scene: &Scene<'_>, claimant: &NodeName, process: Option<u64>) {
+        let heard = scene.peers.get(claimant).and_then(|peer| peer.incarnation);
+        let another = heard.is_some_and(|heard| process.is_some_and(|process| process > heard));
+        if scene.presence(claimant) != Presence::Lost && !another {
             return;
         }
         let flaps = self.changes.recent(scene.now).saturating_sub(1);
@@ -462,6 +465,10 @@ impl VipState {
             self.tell.acknowledged(from);
         }
         if self.owner.as_ref() == Some(from) {
+            if self.owner_process.is_none_or(|owner| process >= owner) {
+                // It is heard: from now on its silence says something.
+                self.trusted_until = Timestamp(0);
+            }
             if owning && current {
                 self.owner_process = Some(process);
                 self.given_up = false;

@@ -82,6 +82,27 @@ fn a_mere_reset_of_the_connections_moves_nothing() {
 }
 
 #[test]
+fn the_end_of_an_earlier_process_says_nothing_of_the_owner() {
+    let mut world = World::running(TWO);
+    world.kill(&name("a"));
+    // It is back before its end is taken for granted, but not reached yet.
+    world.part(&name("a"), &name("b"));
+    world.start(&name("a"));
+    world.run(ms(500));
+    assert_eq!((world.epoch(), world.owner()), (2, Some(name("a"))));
+    world.heal();
+    world.run(ms(2000));
+    assert_eq!(world.owners.len(), 2, "{:?}", world.owners);
+    // Once it is heard, its own end counts at once.
+    world.kill(&name("a"));
+    world.start(&name("a"));
+    world.run(ms(20));
+    world.kill(&name("a"));
+    let epoch = world.epoch();
+    assert!(world.run_until_owned_above(epoch, ms(300)) < ms(200));
+}
+
+#[test]
 fn lost_heartbeats_below_three_in_a_row_move_nothing() {
     let mut world = World::running(TWO);
     world.part(&name("a"), &name("b"));
