@@ -122,8 +122,8 @@ pub enum Step {
     StoreCut(HostId, bool),
     /// Remember what the store holds.
     Snapshot,
-    /// Put that back, if the VIP has changed its owner since. (Within one epoch nobody can tell; that
-    /// the store is durable is then the assumption that the design makes.)
+    /// Put that back, if the VIP has changed its owner since. (Within one epoch it is the floors'
+    /// revisions that tell, and these may be a second late.)
     RollBack,
     /// Somebody accepts that all SAs are lost, on the first node that has refused the store.
     AcceptRollback,
