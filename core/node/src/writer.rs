@@ -72,6 +72,8 @@ impl Writer {
     /// This node owns the VIP no longer: whoever waits is told so.
     pub(crate) fn close(&mut self) -> Vec<Done> {
         self.fence = None;
+        // A store that was put back, which somebody has accepted, counts from lower down again.
+        self.written = Revision::default();
         self.in_flight = 0;
         self.retry_at = None;
         self.backoff = None;
@@ -264,6 +266,14 @@ mod tests {
         assert_eq!(done.len(), 2);
         assert!(writer.is_idle());
         assert_eq!(writer.written(), Revision(9));
+    }
+
+    #[test]
+    fn what_an_earlier_ownership_wrote_is_not_waited_for() {
+        let mut writer = owned();
+        writer.close();
+        writer.open(Key::epoch(Vip("192.0.2.10".parse().unwrap())), Revision(3));
+        assert_eq!(writer.written(), Revision(3), "the store was put back in between");
     }
 
     #[test]

@@ -221,6 +221,7 @@ fn child(settings: &Settings, peer: bool) -> Child {
             encryption: vec![Encryption::AesCbc { bits: 256 }],
             integrity: vec![Integrity::HmacSha2_256_128],
             groups: Vec::new(),
+            additional: Vec::new(),
             esn: EspProposal::usual()[0].esn.clone(),
             additional: Vec::new(),
         }];
