@@ -223,7 +223,6 @@ fn child(settings: &Settings, peer: bool) -> Child {
             groups: Vec::new(),
             additional: Vec::new(),
             esn: EspProposal::usual()[0].esn.clone(),
-            additional: Vec::new(),
         }];
     }
     child
