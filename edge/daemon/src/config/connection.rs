@@ -11,7 +11,7 @@ use std::net::IpAddr;
 use std::path::Path;
 use std::time::Duration;
 use toml::Spanned;
-use vipsec_ike::{DpdAction, EspProposal, IkeProposal, Mode, Selector, Start};
+use vipsec_ike::{DpdAction, Duplicates, EspProposal, IkeProposal, Mode, Selector, Start};
 use vipsec_wire::ike::configuration::is_domain;
 use vipsec_wire::ike::{Identity, TrafficSelector};
 use vipsec_wire::secret::SecretBytes;
@@ -62,6 +62,8 @@ pub struct Connection {
     pub synchronise: bool,
     /// Whether no NAT may be on the way.
     pub refuse_nat: bool,
+    /// What becomes of a second IKE SA between the same identities.
+    pub duplicates: Duplicates,
     /// Silence after which a liveness check is sent, 1 s to 1 day.
     pub dpd: Duration,
     /// Age at which the IKE SA is rekeyed, before jitter; 10 s to 30 days.
@@ -168,10 +170,21 @@ fn connection(
         return_routability: head.return_routability.unwrap_or(true),
         synchronise: head.synchronise.unwrap_or(true),
         refuse_nat: head.refuse_nat,
+        duplicates: duplicates(head.duplicates.as_ref(), mistakes),
         dpd: Duration::from_secs(mistakes.number(head.dpd_s.as_ref(), 1..=86_400, 30)),
         rekey: Duration::from_secs(mistakes.number(head.rekey_s.as_ref(), 10..=2_592_000, 14_400)),
         children,
     })
+}
+
+fn duplicates(text: Option<&file::Text>, mistakes: &mut Mistakes) -> Duplicates {
+    let choices = [
+        ("replace", Duplicates::Replace),
+        ("keep", Duplicates::Keep),
+        ("reject", Duplicates::Reject),
+    ];
+    let parse = |text: &str| choice(text, "duplicates", &choices);
+    text.and_then(|text| mistakes.parse(text, parse)).unwrap_or_default()
 }
 
 fn psk(

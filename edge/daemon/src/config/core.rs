@@ -143,6 +143,7 @@ fn connection(from: &Connection, vip: &Vip) -> vipsec_ike::Connection {
         subnets: from.subnets.iter().map(|p| (p.address(), p.length())).collect(),
         application_version: from.announce_version.then(|| VERSION.to_owned()),
         force_encapsulation: from.force_encapsulation,
+        duplicates: from.duplicates,
         mobike: from.mobike,
         return_routability: from.return_routability,
         synchronise: from.synchronise,

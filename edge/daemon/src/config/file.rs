@@ -195,6 +195,7 @@ pub(super) struct ConnectionHead {
     pub(super) synchronise: Option<bool>,
     #[serde(default)]
     pub(super) refuse_nat: bool,
+    pub(super) duplicates: Option<Text>,
     pub(super) dpd_s: Option<Number>,
     pub(super) rekey_s: Option<Number>,
 }

@@ -204,6 +204,12 @@ fn every_kind_of_mistake_has_its_answer() {
             "refuse_nat = true\nforce_encapsulation = true",
             "pretends the NAT that `refuse_nat` refuses",
         ),
+        ("fragment_size = 1280", "fragment_size = 100", "allowed is 576 to 65535"),
+        (
+            "duplicates = \"replace\"",
+            "duplicates = \"both\"",
+            "duplicates \"both\" does not exist; allowed is \"replace\", \"keep\", \"reject\"",
+        ),
         ("[node]", "[nodes]", "unknown key `nodes`; allowed is `node`"),
         ("key = \"/etc/vipsec/store.key\"", "", "`key` is missing; it must be given here"),
         (
