@@ -3,6 +3,7 @@
 
 use crate::dpd::Traffic;
 use crate::fragmentation::message_limit;
+use crate::nat::IKE_PORT;
 use crate::output::{CloseReason, Ticket};
 use crate::protect::{BadKeys, IvSequence, NoIv, Protection};
 use crate::retransmit::Retransmission;
@@ -228,6 +229,9 @@ impl IkeSa {
     }
 
     /// The header of one of our messages.
+    //= RFC 7296 section 3.1 #11: the I flag says who made this IKE SA
+    //= RFC 7296 section 3.1 #12: no V flag
+    //= RFC 7296 section 3.1 #13: the R flag in responses alone
     pub(crate) fn header(&self, exchange: ExchangeType, message_id: u32, response: bool) -> Header {
         Header {
             spis: self.about.spis,
@@ -318,7 +322,8 @@ pub(crate) fn endpoints(addresses: &IkeAddresses) -> Endpoints {
     Endpoints {
         local: addresses.local,
         remote: addresses.remote,
-        encapsulated: is_encapsulated(addresses),
+        //= RFC 7296 section 2.23 #4: not on port 500, on which a peer may have stayed
+        encapsulated: is_encapsulated(addresses) && addresses.local.port() != IKE_PORT,
         local_nat: addresses.local_nat,
     }
 }

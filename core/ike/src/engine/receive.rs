@@ -57,7 +57,13 @@ impl Engine {
     /// A message that cannot be read: answered only where RFC 7296 section 2.21 asks for it, and
     /// never with more bytes than a header and a notification.
     fn unreadable(&mut self, datagram: &Datagram, raw: &RawHeader, error: ParseError) {
-        let first_request = !raw.header.response && raw.header.spis.responder == 0;
+        //= RFC 7296 section 2.5 #2: a higher major version is answered and dropped
+        //= RFC 7296 section 3.1 #7: with INVALID_MAJOR_VERSION
+        //= RFC 7296 section 2.5 #9: what has an unknown critical payload is refused
+        //= RFC 7296 section 4 #2: likewise
+        let first_request = raw.header.exchange == ExchangeType::IkeSaInit
+            && !raw.header.response
+            && raw.header.spis.responder == 0;
         let answer = match error {
             ParseError::Version { version, .. } if version > 2 => {
                 self.outbox.drops.count(Drop::Version);
@@ -116,6 +122,7 @@ impl Engine {
                 ike_intermediate_initiator::complete(&mut cx, id, &mut datagram, message);
                 return self.arm_half_open(id);
             }
+            //= RFC 7296 section 1.4 #1: nothing but IKE_AUTH before the IKE SA is there
             (true, _, _) => return cx.drop(Drop::UnexpectedExchange),
             (false, _, _) => return self.receive_for_nobody(now, id, &datagram, message),
         };
@@ -141,6 +148,8 @@ impl Engine {
         let Some(sa) = self.tables.get(id).filter(|sa| sa.live.complete) else {
             return self.outbox.drops.count(Drop::Unauthentic);
         };
+        //= RFC 7296 section 2.21.4 #6: what does not authenticate goes no further
+        //= RFC 7296 section 2.4 #3: and proves nothing about the peer
         let opened = match sa.protection.open_content(&datagram.message, encrypted) {
             Ok(content) => match encrypted.fragment {
                 None => parse_chain(encrypted.first, &content),
@@ -319,11 +328,13 @@ impl Engine {
         if synchronise::is_asked(sa, header, &opened) {
             return self.receive_synchronisation(now, id, datagram, opened, rng);
         }
+        //= RFC 7296 section 2.1 #1: a response is repeated only here
+        //= RFC 7296 section 2.1 #2: and its request does nothing else
+        //= RFC 7296 section 2.3 #3: whether or not a request of ours is in flight
         match sa.window.judge(header.message_id, sa.live.inherited) {
-            Verdict::Fresh if header.exchange == ExchangeType::IkeAuth => {
-                return self.outbox.drops.count(Drop::UnexpectedExchange);
-            }
             Verdict::Fresh => {}
+            //= RFC 7296 section 2.1 #5: a request whose response is gone is ignored
+            //= RFC 7296 section 2.3 #7: one outside of the window is not answered
             Verdict::Outside => return self.outbox.drops.count(Drop::OutOfWindow),
             Verdict::Repetition(response) => {
                 let datagrams = response.datagrams.clone();
@@ -340,6 +351,7 @@ impl Engine {
             tx.touch(id);
         }
         let Some(mut cx) = self.context(now, rng) else { return };
+        //= RFC 7296 section 2.21.3 #1: every request under the IKE SA is answered
         let reply = answer(&mut cx, &mut sa, datagram, header.exchange, opened, &mut tx);
         let answer = sa.header(header.exchange, header.message_id, true);
         let sealed = sa.seal(&answer, &reply.payloads, cx.sealing(), cx.rng);
@@ -351,6 +363,7 @@ impl Engine {
                     tx.last_words = Some(Ended { id, request, response });
                 }
                 let (local, remote) = (datagram.local, datagram.remote);
+                //= RFC 7296 section 2.8 #4: what the exchange has made is installed before
                 tx.effects.extend(Output::transmits(local, remote, datagrams));
                 reply.fate
             }
@@ -376,6 +389,7 @@ impl Engine {
             request.answers(header) && synchronise::may_answer(&request.continuation, &opened)
         });
         let Some(mut cx) = self.context(now, rng) else { return };
+        //= RFC 7296 section 3.1 #14: a response is never answered
         let Some(request) = expected else {
             cx.drop(Drop::UnexpectedResponse);
             return cx.tables.insert(sa);

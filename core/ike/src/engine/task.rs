@@ -48,12 +48,15 @@ pub(super) enum Task {
 }
 
 /// What an SA wants to do now, if anything. One request at a time (RFC 7296 section 2.3).
+//= RFC 7296 section 2.3 #2: one request after the other
+//= RFC 7296 section 2.3 #4: whatever the peer would allow
 pub(super) fn next(sa: &IkeSa, now: Timestamp, holding: bool) -> Option<Task> {
     let waits = sa.live.pending.is_some() || sa.live.refused_until.is_some();
     if sa.outstanding.is_some() || waits || !sa.live.complete {
         return None;
     }
     if sa.live.wanted.close.is_some() || phase_is_over(sa, now) {
+        //= RFC 7296 section 2.8 #3: a replaced IKE SA asks for nothing but its end
         return Some(Task::CloseIke);
     }
     if sa.phase != IkePhase::Established {
@@ -127,8 +130,10 @@ pub(super) fn note_due(sa: &mut IkeSa, now: Timestamp, epoch: Epoch, outlook: Ou
     if sa.phase == IkePhase::Established {
         let few = |term: vipsec_wire::id::Term| term.0 >= u16::MAX - TAKEOVER_RESERVE;
         let worn = epoch.term(sa.about.born).is_none_or(few);
+        //= RFC 7296 section 2.2 #2: rekeyed before its message IDs are used up
         let worn = worn || sa.window.is_worn();
         sa.live.wanted.rekey_ike |= now >= sa.about.rekey_at || worn;
+        //= RFC 7296 section 2.8 #1: after its life it is closed
         if now >= sa.about.expires_at && sa.live.wanted.close.is_none() {
             sa.live.wanted.close = Some(CloseReason::Expired);
         }

@@ -25,6 +25,7 @@ impl Refusals {
         if second != self.second {
             *self = Refusals { second, sent: 0 };
         }
+        //= RFC 7296 section 2.4 #5: what may be forged causes only so much
         let allowed = self.sent < PER_SECOND;
         self.sent += u32::from(allowed);
         allowed
@@ -47,6 +48,9 @@ impl Engine {
             self.outbox.drops.count(Drop::UnknownSpi);
         }
         // What is not encrypted is no request of an IKE SA, and may be shorter than the answer.
+        //= RFC 7296 section 1.5 #1: what is in clear and for no IKE SA of ours is not answered
+        //= RFC 7296 section 2.21.4 #1: no response is
+        //= RFC 7296 section 2.21.4 #5: nor what holds the notification
         let asks = !message.header.response && message.encrypted.is_some();
         let answer = answer.or_else(|| {
             let allowed = asks && self.refusals.allow(now);
@@ -68,6 +72,7 @@ impl Engine {
         if !(message.header.response && message.payloads.iter().any(said)) {
             return self.outbox.drops.count(Drop::Unauthentic);
         }
+        //= RFC 7296 section 2.21.4 #6: an error in clear causes a check at most
         self.outbox.drops.count(Drop::UnauthenticatedError);
         if let Some(sa) = self.tables.get_mut(id).filter(|sa| sa.live.complete) {
             let heard = sa.live.last_heard;
@@ -80,12 +85,15 @@ impl Engine {
 
 /// The answer to a request that belongs to no IKE SA.
 fn invalid_ike_spi(request: &Header) -> Vec<u8> {
+    //= RFC 7296 section 2.21.4 #2: to where the request came from, with its SPIs and message ID
+    //= RFC 7296 section 2.21.4 #3: in clear
     let header = Header {
         from_initiator: !request.from_initiator,
         response: true,
         higher_version: false,
         ..*request
     };
+    //= RFC 7296 section 2.21.4 #4: with the notification that says why
     let payload = Payload::Notify(Notify::new(NotifyType::INVALID_IKE_SPI, Vec::new()));
     Message::new(header, vec![payload]).emit()
 }

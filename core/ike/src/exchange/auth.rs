@@ -62,6 +62,7 @@ pub(crate) fn shared_key<'a>(connection: &'a Connection, remote: &Identity) -> O
 }
 
 /// Who we are in a connection.
+//= RFC 7296 section 3.5 #4: of any type that can be configured
 pub(crate) fn local_identity(config: &Config, connection: &Connection) -> Identity {
     connection.local_id.clone().unwrap_or(match config.vip.0 {
         IpAddr::V4(address) => Identity::Ipv4(address),
@@ -70,6 +71,9 @@ pub(crate) fn local_identity(config: &Config, connection: &Connection) -> Identi
 }
 
 /// The connection that a peer with this identity may use: the first that fits in everything.
+//= RFC 7296 section 3.5 #5: of any type that can be configured
+//= RFC 7296 section 3.5 #6: that of an IPv6 address too
+//= RFC 7296 section 4 #10: with a shared key
 pub(crate) fn choose_connection<'a>(
     config: &'a Config,
     address: IpAddr,

@@ -184,6 +184,7 @@ impl Chosen {
         let sa = self.choice.answer(&self.agreed.spi_in.0.to_be_bytes());
         let selectors = selector_payloads(&self.agreed.local, &self.agreed.remote, false);
         let mut rest = selectors.to_vec();
+        //= RFC 7296 section 1.3.1 #1: transport mode is agreed to by the same notification
         if self.agreed.transport {
             rest.push(notify(NotifyType::USE_TRANSPORT_MODE));
         }
@@ -201,23 +202,8 @@ pub(crate) fn choose(
     only: Option<&str>,
 ) -> Result<Chosen, NotifyType> {
     let offer = contents.security_association.as_ref().ok_or(NotifyType::INVALID_SYNTAX)?;
-    let asked_transport = contents.has(NotifyType::USE_TRANSPORT_MODE);
-    let (local, remote) = (&contents.responder_selectors, &contents.initiator_selectors);
-    let (sides, named) = (behind.sides(), Named { local, remote });
     let mut error = NotifyType::TS_UNACCEPTABLE;
-    for child in connection.children.iter().filter(|c| only.is_none_or(|name| c.name == name)) {
-        let transport = child.mode == Mode::Transport;
-        if transport && !asked_transport {
-            continue;
-        }
-        let Some((local, remote)) = behind.seen_from_here(named, transport) else {
-            continue;
-        };
-        let local = narrow(&resolve(&child.local, sides.local), &local);
-        let remote = narrow(&resolve(&child.remote, sides.remote), &remote);
-        if local.is_empty() || remote.is_empty() {
-            continue;
-        }
+    for Candidate { child, local, remote, .. } in candidates(connection, behind, contents, only) {
         let Some(choice) = choose_esp(&child.proposals, offer, key_exchange) else {
             error = NotifyType::NO_PROPOSAL_CHOSEN;
             continue;
@@ -229,11 +215,57 @@ pub(crate) fn choose(
             spi_out: esp_spi(&choice.peer_spi).ok_or(NotifyType::INVALID_SYNTAX)?,
             local,
             remote,
-            transport,
+            transport: child.mode == Mode::Transport,
         };
         return Ok(Chosen { agreed, choice });
     }
     Err(error)
+}
+
+/// A configured child whose selectors have something in common with an offer: that.
+struct Candidate<'a> {
+    child: &'a ChildConfig,
+    local: Vec<TrafficSelector>,
+    remote: Vec<TrafficSelector>,
+    /// The first selectors of the offer are within it, whole.
+    takes_first: bool,
+}
+
+impl<'a> Candidate<'a> {
+    fn new(child: &'a ChildConfig, behind: &Behind, named: Named<'_>) -> Option<Candidate<'a>> {
+        let (ours, theirs) = behind.seen_from_here(named, child.mode == Mode::Transport)?;
+        let sides = behind.sides();
+        let local = narrow(&resolve(&child.local, sides.local), &ours);
+        let remote = narrow(&resolve(&child.remote, sides.remote), &theirs);
+        let takes_first = takes_first(&local, &ours) && takes_first(&remote, &theirs);
+        let common = !local.is_empty() && !remote.is_empty();
+        common.then_some(Candidate { child, local, remote, takes_first })
+    }
+}
+
+fn takes_first(narrowed: &[TrafficSelector], offered: &[TrafficSelector]) -> bool {
+    let first = offered.first();
+    first.is_some_and(|first| narrowed.iter().any(|part| first.is_subset_of(part)))
+}
+
+/// The children that an offer may be for: first those that take its first selectors whole, which
+/// may be those of the packet that has caused it.
+fn candidates<'a>(
+    connection: &'a Connection,
+    behind: &Behind,
+    contents: &Contents,
+    only: Option<&str>,
+) -> Vec<Candidate<'a>> {
+    let asked_transport = contents.has(NotifyType::USE_TRANSPORT_MODE);
+    let (local, remote) = (&contents.responder_selectors, &contents.initiator_selectors);
+    let named = Named { local, remote };
+    let children = connection.children.iter().filter(|c| only.is_none_or(|name| c.name == name));
+    let children = children.filter(|c| c.mode == Mode::Tunnel || asked_transport);
+    let candidates = children.filter_map(|child| Candidate::new(child, behind, named));
+    let mut candidates: Vec<_> = candidates.collect();
+    //= RFC 7296 section 2.9 #1: the first selectors are in the answer if any child allows them
+    candidates.sort_by_key(|candidate| !candidate.takes_first);
+    candidates
 }
 
 fn esp_spi(bytes: &[u8]) -> Option<EspSpi> {

@@ -50,12 +50,17 @@ pub(crate) fn grant(
     identity: &Identity,
     asked: Option<&Configuration>,
 ) -> Result<Granted, NotifyType> {
+    //= RFC 7296 section 2.19 #5: a reply only to a request
+    //= RFC 7296 section 3.15 #8: a CFG_SET is not acknowledged
+    //= RFC 7296 section 3.15 #9: for nothing of it is accepted
     let request = asked.filter(|request| request.kind == ConfigurationType::Request);
     let Some(request) = request else {
         let demanded = !connection.pools.is_empty();
+        //= RFC 7296 section 2.19 #6: where an address is demanded, and not asked for
         let error = Err(NotifyType::FAILED_CP_REQUIRED);
         return if demanded { error } else { Ok(Granted::default()) };
     };
+    //= RFC 7296 section 3.15 #5: attributes that are not known do no harm
     let mut granted = Granted::default();
     for ipv4 in [true, false] {
         let mut wishes = request.attributes.iter().filter_map(wish);
@@ -64,6 +69,7 @@ pub(crate) fn grant(
         };
         let one_peer = connection.duplicates != Duplicates::Keep;
         let asker = Asker { identity, one_peer, ipv4, wish };
+        //= RFC 7296 section 4 #8: of the family that was asked for
         let chosen = cx.tables.leases.choose(&connection.pools, asker);
         granted.leases.extend(chosen.map(|(pool, address)| Lease {
             address,
@@ -76,6 +82,8 @@ pub(crate) fn grant(
     if wanted && granted.leases.is_empty() {
         return Err(NotifyType::INTERNAL_ADDRESS_FAILURE);
     }
+    //= RFC 7296 section 3.15 #3: there is a reply where there is something to say
+    //= RFC 7296 section 3.15 #6: and none where there is not
     let attributes = reply_attributes(connection, &granted, &request.attributes);
     if !attributes.is_empty() {
         granted.reply = Some(Configuration { kind: ConfigurationType::Reply, attributes });
@@ -180,6 +188,8 @@ fn reply_of(payload: Option<&Configuration>) -> &[Attribute] {
 }
 
 /// The addresses that a peer has assigned to us.
+//= RFC 7296 section 3.15 #2: without a reply there is no address, and that is all
+//= RFC 7296 section 3.15 #4: attributes that are not known are passed over
 pub(crate) fn obtained(reply: Option<&Configuration>) -> Vec<IpAddr> {
     reply_of(reply).iter().filter_map(wish).filter_map(|(_, address)| address).collect()
 }

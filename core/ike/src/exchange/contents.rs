@@ -30,6 +30,7 @@ fn first<T>(place: &mut Option<T>, value: T) {
 
 impl Contents {
     /// Sorts the payloads. Those that are not understood yet (certificates, EAP) are left out.
+    //= RFC 7296 section 2.5 #13: in whatever order they stand
     pub(crate) fn sort(payloads: Vec<Payload>) -> Contents {
         let mut contents = Contents::default();
         for payload in payloads {
@@ -61,6 +62,8 @@ impl Contents {
             Payload::PuzzleSolution(keys) => first(&mut self.puzzle_solution, keys),
             Payload::Notify(notify) => self.notifies.push(notify),
             Payload::Delete(delete) => self.deletes.push(delete),
+            //= RFC 7296 section 3.12 #1: no Vendor ID changes anything
+            //= RFC 7296 section 3.12 #2: they are all ignored
             Payload::Certificate(_)
             | Payload::CertificateRequest(_)
             | Payload::Vendor(_)
@@ -69,6 +72,8 @@ impl Contents {
     }
 
     /// The notification of a type.
+    //= RFC 7296 section 3.10.1 #2: of a request nothing is looked at that is not known
+    //= RFC 7296 section 3.10.1 #3: nor of any other message
     pub(crate) fn notify(&self, kind: NotifyType) -> Option<&Notify> {
         self.notifies.iter().find(|notify| notify.kind == kind)
     }

@@ -54,12 +54,16 @@ pub(crate) fn ask(
     let offer = child::offer(config, behind.sides(), spi, allowed, fallback);
     let (first, rest) = child::offer_payloads(&offer);
     let nonce = draw_nonce(cx.rng);
+    //= RFC 7296 section 1.3 #1: the group is one of the offer
+    //= RFC 7296 section 1.3 #2: the one that the peer wants, or our first
+    //= RFC 7296 section 3.4 #3: no KE payload where no proposal has a group
     let group = preferred.filter(|group| offers_group(&offer.proposals, *group));
     let drawn = match group.or_else(|| first_group(&offer.proposals)) {
         Some(group) => Some(draw_private(group, cx.rng).ok()?),
         None => None,
     };
     let mut payloads = Vec::new();
+    //= RFC 7296 section 1.3.3 #1: REKEY_SA says what is replaced
     payloads.extend(rekeys.map(rekey_child::notification));
     payloads.extend([first, Payload::Nonce(Nonce(nonce.clone()))]);
     let private = drawn.map(|(private, public)| {
@@ -206,11 +210,14 @@ pub(crate) fn exchange_keys(
     group: Group,
     contents: &Contents,
 ) -> Result<Option<(Secret, Payload)>, Reply> {
+    //= RFC 7296 section 3.3.6 #9: without a group the peer's KE payload is ignored, none is sent
     if group == Group::None {
         return Ok(None);
     }
     let exchange = contents.key_exchange.as_ref().filter(|sent| sent.group == group);
     let Some(exchange) = exchange else {
+        //= RFC 7296 section 1.3 #3: INVALID_KE_PAYLOAD with the group that was chosen
+        //= RFC 7296 section 3.4 #4: likewise
         return Err(Reply::invalid_group(group));
     };
     let syntax = |_| Reply::error(NotifyType::INVALID_SYNTAX);
@@ -255,7 +262,8 @@ pub(crate) fn complete(
         _ if create.followup.is_none() => disown(cx, sa, create.offer.spi),
         _ => {}
     }
-    let error = Notify::new(NotifyType::NO_PROPOSAL_CHOSEN, Vec::new());
+    let unknown = || Notify::new(NotifyType::NO_PROPOSAL_CHOSEN, Vec::new());
+    let error = contents.error().cloned().unwrap_or_else(unknown);
     come_to_nothing(cx, sa, &create, &error, tx);
     Fate::Keep
 }
@@ -329,6 +337,7 @@ fn come_to_nothing(
 
 /// The peer has a Child SA that we have not made, at an SPI that we have offered. It stands among
 /// those of the IKE SA until the peer has deleted it, so that a new owner knows of it.
+//= RFC 7296 section 1.3.1 #2: what is not of the mode that is wanted gets deleted
 pub(crate) fn disown(cx: &Context<'_>, sa: &mut IkeSa, spi: EspSpi) {
     // Another Child SA may have come to that SPI, once in 2^32 times: it must not be deleted.
     if cx.tables.child(spi).is_none() {
@@ -397,6 +406,8 @@ pub(crate) fn retry(
             sa.live.regrouped = sa.live.preferred_group.is_some();
             sa.live.regrouped
         }
+        //= RFC 7296 section 2.25 #1: not at once
+        //= RFC 7296 section 2.25 #2: but after some seconds
         NotifyType::TEMPORARY_FAILURE | NotifyType::STATE_NOT_FOUND => {
             sa.live.not_before = cx.now + TEMPORARY_WAIT + cx.jitter_span(TEMPORARY_WAIT);
             true

@@ -100,6 +100,7 @@ fn open(
         return Err(OpenFailure::Unauthentic);
     }
     let (id, fragmentation) = (half.state.id, half.state.fragmentation);
+    //= RFC 7296 section 2.21.2 #1: what is malformed, or critical and unknown, is refused whole
     let protection = half.derive().ok_or(OpenFailure::Unauthentic)?;
     let fragments = fragmentation.then_some(reassembly);
     let opened = fragmentation::open(protection, fragments, now, id, datagram, message)?;
@@ -133,6 +134,9 @@ pub(crate) fn nonces(state: &HalfOpenResponder) -> Nonces<'_> {
 }
 
 /// The error that answers content that cannot be read.
+//= RFC 7296 section 2.21.2 #2: by UNSUPPORTED_CRITICAL_PAYLOAD or INVALID_SYNTAX alone
+//= RFC 7296 section 2.5 #10: the response names the critical payload that is unknown
+//= RFC 7296 section 3.10.1 #4: INVALID_SYNTAX where there is no other type
 pub(crate) fn refusal(error: ParseError) -> Notify {
     match error {
         ParseError::Critical(kind) => {
@@ -189,6 +193,7 @@ struct Authenticated<'a> {
     key: &'a [u8],
 }
 
+//= RFC 7296 section 1.2 #2: AUTH is right, and of the key of the identity that is claimed
 fn authenticate<'a>(
     cx: &Context<'a>,
     half: &HalfOpenResponder,
@@ -245,6 +250,7 @@ fn establish(
     let mut tx = Transaction::for_new_sa();
     replace_others(cx, &peer, initial_contact, ended);
     let asked = contents.configuration.as_ref();
+    //= RFC 7296 section 4 #7: a request for addresses is read in the IKE_AUTH request
     let granted = configuration::grant(cx, peer.connection, &peer.remote, asked);
     let childless = contents.security_association.is_none();
     let (granted, refused) = match granted {
@@ -264,11 +270,13 @@ fn establish(
     mobike::note_addresses(&mut sa, contents);
     tx.create(&sa);
     let mut payloads = prove(&half.state, keys, &peer);
+    //= RFC 7296 section 2.19 #2: CP before SA
     payloads.extend(granted.reply.clone().map(Payload::Configuration));
     payloads.extend(mobike::offer(peer.connection, Some(contents)));
     if synchronises {
         payloads.extend(synchronise::offer(peer.connection));
     }
+    //= RFC 7296 section 4 #3: the fourth message, with the first Child SA
     payloads.extend(match refused {
         Some(error) => vec![notify(error)],
         None => first_child(cx, &mut sa, &half.state, peer.connection, contents, &mut tx),

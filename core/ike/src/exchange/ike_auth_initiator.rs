@@ -64,6 +64,9 @@ pub(crate) fn begin(
     let mut payloads = vec![id(Side::Initiator, local.clone())];
     payloads.extend(connection.remote_id.clone().map(|remote| id(Side::Responder, remote)));
     payloads.push(Payload::Auth(auth));
+    //= RFC 7296 section 2.19 #1: addresses are asked for in the IKE_AUTH exchange
+    //= RFC 7296 section 2.19 #2: CP before SA
+    //= RFC 7296 section 4 #6: in its first request
     payloads.extend(configuration::request(connection).map(Payload::Configuration));
     let config = connection.child(state.children.first()?)?;
     let spi = cx.tables.draw_esp_spi(cx.rng);
@@ -75,6 +78,8 @@ pub(crate) fn begin(
     let (first, rest) = child::offer_payloads(&offer);
     payloads.push(first);
     payloads.extend(rest);
+    //= RFC 7296 section 2.4 #1: not where several share the identity
+    //= RFC 7296 section 2.4 #2: in the first IKE_AUTH request alone
     if connection.duplicates != Duplicates::Keep && !is_known(cx, connection, &local, state) {
         payloads.push(notify(NotifyType::INITIAL_CONTACT));
     }
@@ -221,6 +226,9 @@ pub(crate) fn fail(cx: &mut Context<'_>, half: &mut Initiator, reason: CloseReas
     let words = match reason {
         CloseReason::AuthenticationFailed => Some(notify(NotifyType::AUTHENTICATION_FAILED)),
         CloseReason::ProtocolViolation(_) => Some(Payload::Delete(Delete::Ike)),
+        CloseReason::PeerRefused(kind) if !kind.is_known_error() => {
+            Some(Payload::Delete(Delete::Ike))
+        }
         _ => None,
     };
     if let (Some(words), Some(auth), Some(protection)) = (words, &half.state.auth, &half.protection)
@@ -265,12 +273,19 @@ fn establish(
     Ok((sa, tx))
 }
 
+//= RFC 7296 section 1.2 #2: AUTH is right, and of the key of the identity that is claimed
+//= RFC 7296 section 2.21.2 #3: an error beside a good AUTH says nothing about the IKE SA
 fn authenticate(
     connection: &Connection,
     state: &HalfOpenInitiator,
     auth: &HalfOpenAuth,
     contents: &Contents,
 ) -> Result<Identity, CloseReason> {
+    //= RFC 7296 section 3.10.1 #1: an unknown error means that nothing has come of the request
+    let mut errors = contents.notifies.iter().filter(|notify| notify.kind.is_error());
+    if let Some(unknown) = errors.find(|error| !error.kind.is_known_error()) {
+        return Err(CloseReason::PeerRefused(unknown.kind));
+    }
     let Some(proof) = &contents.auth else {
         let error = contents.error().map(|error| error.kind);
         let missing = CloseReason::ProtocolViolation("IKE_AUTH response without AUTH");

@@ -70,8 +70,12 @@ pub(crate) fn draw_link(cx: &mut Context<'_>, followup: &mut Followup) -> Payloa
 }
 
 /// As initiator: takes what the next request has to name from a response; `None` if one is to come
-/// and the response does not say.
+/// and the response does not say, or if it says an error.
 pub(crate) fn linked(followup: Followup, contents: &Contents) -> Option<Followup> {
+    //= RFC 7296 section 3.10.1 #1: an error means failure, whatever else is in the response
+    if contents.error().is_some() {
+        return None;
+    }
     if followup.remaining.is_empty() {
         return Some(followup);
     }

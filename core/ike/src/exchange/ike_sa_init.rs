@@ -26,6 +26,7 @@ use vipsec_wire::record::v1::{HalfOpenResponder, IkeAddresses, IkeAlgorithms, Mi
 /// The shortest nonce that a peer may send (RFC 7296 section 2.10).
 const SHORTEST_NONCE: usize = 16;
 /// The longest request that is kept for its IKE_AUTH.
+//= RFC 7296 section 2 #1: more than 1280 octets
 pub(crate) const LONGEST_REQUEST: usize = 8192;
 const _: () = assert!(NONCE_LENGTH >= SHORTEST_NONCE);
 
@@ -39,6 +40,7 @@ struct Asked<'a> {
 }
 
 /// Answers a request.
+//= RFC 7296 section 3.1 #4: the responder's SPI is zero in a first message
 pub(crate) fn respond(cx: &mut Context<'_>, datagram: &Datagram, message: &Message) {
     let header = &message.header;
     let first = header.from_initiator && header.spis.responder == 0 && header.message_id == 0;
@@ -82,6 +84,7 @@ fn admit(
     nonce: &[u8],
 ) -> bool {
     let (limits, half_open) = (cx.config.limits, &mut cx.tables.half_open);
+    //= RFC 7296 section 2.4 #5: a flood of first messages gets cookies, and then nothing
     let count = half_open.responder_count();
     let here = half_open.crowd.half_open(datagram.remote.ip());
     let wanted = count >= limits.half_open_cookie_threshold;
@@ -96,6 +99,7 @@ fn admit(
     let attempt = Attempt { spi_initiator: header.spis.initiator, nonce, remote: datagram.remote };
     let sent = contents.notify(NotifyType::COOKIE);
     let known = |sent: &Notify| cx.tables.half_open.cookies.check(cx.now, attempt, &sent.data);
+    //= RFC 7296 section 2.6 #4: a wrong cookie is as good as none
     let refused = match sent.and_then(|sent| Some((sent, known(sent)?))) {
         // A cookie that was given before things got worse is no longer enough.
         Some((_, 0)) if bits > 0 => None,
@@ -190,6 +194,7 @@ fn choose<'a>(
     let (connection, choice) = choice.ok_or_else(|| notify(NotifyType::NO_PROPOSAL_CHOSEN))?;
     let group = choice.algorithms.group;
     if group != asked.exchange.group {
+        //= RFC 7296 section 3.4 #4: when the public value is of another group than was chosen
         return Err(invalid_group(group));
     }
     let length = crypto_group(group).map(|group| group.public_length());
@@ -248,6 +253,7 @@ fn accept(
         payloads.push(notify(NotifyType::INTERMEDIATE_EXCHANGE_SUPPORTED));
     }
     if !connection.refuse_nat {
+        //= RFC 7296 section 2.23 #8: both notifications
         payloads.extend(nat::notifies(spis, local, remote, force));
     }
     payloads.extend(fragmentation.then(fragmentation::notification));
@@ -278,6 +284,9 @@ fn accept(
         fragmentation,
     };
     mirror(cx, state);
+    //= RFC 7296 section 2.11 #2: to where it came from
+    //= RFC 7296 section 2.11 #3: from where it was sent to
+    //= RFC 7296 section 2.23 #2: port and all
     cx.transmit(local, remote, response);
 }
 

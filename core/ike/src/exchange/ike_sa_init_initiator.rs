@@ -35,6 +35,7 @@ use vipsec_wire::record::v1::{
 };
 
 /// How often a responder may have the request changed.
+//= RFC 7296 section 2.4 #5: so often unprotected answers move us
 const RESTARTS: u8 = 5;
 /// Between two slices of work on a puzzle, for everything else.
 const BREATH: Duration = Duration::from_millis(1);
@@ -113,6 +114,7 @@ fn request(
     public: Vec<u8>,
     connection: &Connection,
 ) -> Vec<u8> {
+    //= RFC 7296 section 3.1 #4: nobody knows the responder's SPI yet
     let spis = IkeSpis { initiator: state.id.0, responder: 0 };
     let header = Header {
         spis,
@@ -124,6 +126,7 @@ fn request(
     };
     let mut payloads = Vec::new();
     if !state.cookie.is_empty() {
+        //= RFC 7296 section 2.6 #3: the cookie first, and all else as it was
         let cookie = Notify::new(NotifyType::COOKIE, state.cookie.clone());
         payloads.push(Payload::Notify(cookie));
     }
@@ -141,6 +144,7 @@ fn request(
         payloads.push(notify(NotifyType::INTERMEDIATE_EXCHANGE_SUPPORTED));
     }
     if !connection.refuse_nat {
+        //= RFC 7296 section 2.23 #8: both notifications
         payloads.extend(nat::notifies(spis, local, remote, connection.force_encapsulation));
     }
     payloads.extend(config.fragment_size.map(|_| fragmentation::notification()));
@@ -207,7 +211,8 @@ fn step(
     let Some(connection) = cx.connection(&half.state.connection) else {
         return Step::Ignored(Drop::NoConnection);
     };
-    if contents.security_association.is_none() {
+    //= RFC 7296 section 3.10.1 #1: an error means failure, whatever else is in the response
+    if contents.security_association.is_none() || contents.error().is_some() {
         return refused(cx, half, connection, contents);
     }
     let Some(agreed) = agree_keys(cx.config, half, datagram, message, contents) else {
@@ -216,12 +221,15 @@ fn step(
     let spis = message.header.spis;
     let found = match connection.refuse_nat {
         true => nat::Detected::default(),
+        //= RFC 7296 section 2.23 #9: compared with the addresses
         false => nat::detect(&message.payloads, spis, datagram.local, datagram.remote),
     };
     let addresses = &mut half.state.addresses;
     (addresses.local_nat, addresses.remote_nat) = (found.local, found.remote);
     addresses.pretended_nat = connection.force_encapsulation && found.supported;
     // With MOBIKE a NAT may yet come in between (RFC 4555 section 3.3).
+    //= RFC 7296 section 2.23 #3: from here on port 4500
+    //= RFC 7296 section 2.23 #10: IKE and ESP alike
     if is_encapsulated(addresses) || connection.mobike && found.supported {
         addresses.local.set_port(ENCAPSULATION_PORT);
         addresses.remote.set_port(ENCAPSULATION_PORT);
@@ -302,6 +310,8 @@ fn refused(
     let may_change = half.state.restarts < RESTARTS;
     let cookie = contents.notify(NotifyType::COOKIE);
     let group = contents.notify(NotifyType::INVALID_KE_PAYLOAD).and_then(wanted_group);
+    //= RFC 7296 section 2.6 #2: 1 to 64 octets
+    //= RFC 7296 section 2.6.1 #1: and again after another group
     if let Some(cookie) = cookie.filter(|c| may_change && (1..=64).contains(&c.data.len())) {
         half.state.cookie.clone_from(&cookie.data);
         half.state.solution.clear();
@@ -313,6 +323,7 @@ fn refused(
         .filter(|group| may_change && *group != half.state.private.group)
         .and_then(|group| other_group(cx, &offer, group))
     {
+        //= RFC 7296 section 2.7 #5: again with the group that the responder wants
         half.state.private = private;
         public = value;
     } else {
@@ -321,6 +332,7 @@ fn refused(
         }
         return Step::Ignored(Drop::UnauthenticatedError);
     }
+    //= RFC 7296 section 2.7 #6: and all that was offered before
     half.state.request = request(cx.config, &half.state, offer, public, connection);
     Step::Again
 }
@@ -349,6 +361,7 @@ pub(crate) fn solve(cx: &mut Context<'_>, half: &mut Initiator) {
     send(cx, half);
 }
 
+//= RFC 7296 section 3.4 #2: the group of the KE payload is one of the offer
 fn other_group(
     cx: &mut Context<'_>,
     offer: &SecurityAssociation,

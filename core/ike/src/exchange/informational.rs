@@ -25,12 +25,18 @@ pub(crate) fn delete_ike() -> Request {
 }
 
 /// The delete of Child SAs, by the SPIs at which we receive.
+//= RFC 7296 section 1.4.1 #2: by the SPIs at which we receive
+//= RFC 7296 section 2.4 #8: the peer is told
 pub(crate) fn delete_children(spis: Vec<EspSpi>) -> Request {
     let payloads = vec![Payload::Delete(Delete::Esp(spis.clone()))];
     Request { payloads, continuation: Continuation::DeleteChildren(spis) }
 }
 
 /// Answers a request.
+//= RFC 7296 section 1.4 #4: there is an answer to every request
+//= RFC 7296 section 2.21.4 #7: notifications of suspicious messages change nothing
+//= RFC 7296 section 2.20 #1: nobody is told our version
+//= RFC 7296 section 4 #4: likewise
 pub(crate) fn respond(
     cx: &mut Context<'_>,
     sa: &mut IkeSa,
@@ -74,6 +80,8 @@ fn delete_child(
     peer_spi: EspSpi,
     tx: &mut Transaction,
 ) -> Option<EspSpi> {
+    //= RFC 7296 section 1.4.1 #3: what the peer names is closed
+    //= RFC 7296 section 1.4.1 #1: both halves of it
     let gone = cx.tables.child_by_peer_spi(sa, peer_spi)?.sa.clone();
     let spi = gone.inbound.spi;
     let own = match sa.outstanding.as_ref().map(|outstanding| &outstanding.continuation) {
@@ -82,6 +90,7 @@ fn delete_child(
     };
     rekey_child::deleted_by_peer(cx, sa, &gone, tx);
     cx.end_child(sa, spi, tx);
+    //= RFC 7296 section 1.4.1 #5: not those that our own delete names
     (!own).then_some(spi)
 }
 
@@ -107,6 +116,7 @@ pub(crate) fn complete(
                 IkePhase::Established => CloseReason::Requested,
             }))
         }
+        //= RFC 7296 section 1.4.1 #6: a pair goes when the peer has answered for it
         Continuation::DeleteChildren(spis) => {
             for spi in spis {
                 if let Some(gone) = cx.tables.child(*spi).map(|child| child.sa.clone()) {

@@ -69,6 +69,9 @@ pub(crate) fn request(cx: &mut Context<'_>, sa: &mut IkeSa) -> Option<Request> {
     let preferred = sa.live.preferred_group.take().into_iter().chain([current.group]);
     let group = preferred.into_iter().find(|group| offers_group(&offer, *group));
     let group = group.or_else(|| first_group(&offer))?;
+    //= RFC 7296 section 1.3.2 #1: there is always a KE payload
+    //= RFC 7296 section 2.18 #1: and so a new key exchange
+    //= RFC 7296 section 2.18 #2: the groups of an IKE proposal are real ones
     let (private, public) = draw_private(group, cx.rng).ok()?;
     let nonce = draw_nonce(cx.rng);
     let payloads = vec![
@@ -143,6 +146,7 @@ fn make(
         extensions,
         ..old.about.clone()
     };
+    //= RFC 7296 section 2.18 #4: the new IKE SA counts from 0
     let new = Box::new(IkeSa::new(about, Window::new(0, 0), old.addresses).ok()?);
     tx.create(&new);
     let constant = snapshot::constant(cx.config.vip, &new.about);
@@ -154,6 +158,7 @@ fn make(
 fn inherit(cx: &mut Context<'_>, old: &mut IkeSa, new: &mut IkeSa, tx: &mut Transaction) {
     new.phase = IkePhase::Established;
     new.mobility = Mobility { seen_as: Vec::new(), ..old.mobility.clone() };
+    //= RFC 7296 section 1.4 #3: from now on the new IKE SA speaks for them
     new.children.append(&mut old.children);
     for link in &new.children {
         if let Some(child) = cx.tables.child_mut(link.spi) {
@@ -261,6 +266,7 @@ fn answer(
         return Err(syntax());
     }
     let exchanged = exchange_keys(cx, choice.algorithms.group, contents)?;
+    //= RFC 7296 section 2.18 #3: without a key exchange there is no new IKE SA
     let (shared, public) = exchanged.ok_or_else(syntax)?;
     let id = cx.tables.draw_ike_spi(cx.rng);
     let nonce_r = draw_nonce(cx.rng);

@@ -7,6 +7,13 @@ use vipsec_wire::id::IkeSaId;
 use vipsec_wire::ike::message::{emit_chain, emit_encrypted_header, parse_chain};
 use vipsec_wire::ike::{ExchangeType, Header, Message, Notify, Payload, PayloadType};
 
+fn algorithm(key: &[u8]) -> AeadAlgorithm {
+    match key.len() {
+        20 => AeadAlgorithm::Aes128Gcm16,
+        _ => AeadAlgorithm::Aes256Gcm16,
+    }
+}
+
 /// What stands in the Encrypted payload.
 pub(crate) enum Content {
     Payloads(Vec<Payload>),
@@ -43,6 +50,22 @@ impl World {
         self.seal(from, id, kind, content, true)
     }
 
+    /// What a message to `side` under its IKE SA `id` holds.
+    pub(crate) fn open_at(&mut self, side: Side, id: IkeSaId, message: &[u8]) -> Vec<Payload> {
+        let about = self.site(side).engine.snapshot(id).expect("it is there").constant;
+        let key = if about.initiator { &about.keys.er } else { &about.keys.ei };
+        let key = AeadKey::new(algorithm(key.expose()), key.expose()).expect("its key");
+        let encrypted = Message::parse(message).expect("a message").encrypted.expect("protected");
+        let (head, body) = message.split_at(encrypted.body_at);
+        let (iv, body) = body.split_first_chunk::<8>().expect("an IV");
+        let (content, tag) = body.split_at(body.len() - 16);
+        let mut content = content.to_vec();
+        key.open(*iv, head, &mut content, tag).expect("it is authentic");
+        let padding = usize::from(content.pop().expect("a pad length"));
+        content.truncate(content.len() - padding);
+        parse_chain(encrypted.first, &content).expect("payloads")
+    }
+
     /// With the keys that `side` has, in its own direction or in that of its peer.
     fn seal(
         &mut self,
@@ -55,11 +78,7 @@ impl World {
         let about = self.site(side).engine.snapshot(id).expect("it is there").constant;
         let from_initiator = about.initiator == own;
         let key = if from_initiator { &about.keys.ei } else { &about.keys.er };
-        let algorithm = match key.expose().len() {
-            20 => AeadAlgorithm::Aes128Gcm16,
-            _ => AeadAlgorithm::Aes256Gcm16,
-        };
-        let key = AeadKey::new(algorithm, key.expose()).expect("its key");
+        let key = AeadKey::new(algorithm(key.expose()), key.expose()).expect("its key");
         let header = Header {
             spis: about.spis,
             exchange,

@@ -92,6 +92,13 @@ impl core::fmt::Display for NotifyType {
 }
 
 impl NotifyType {
+    /// Whether the type reports an error that is known here. A response with any other says that
+    /// the request has failed altogether (RFC 7296 section 3.10.1).
+    #[must_use]
+    pub fn is_known_error(self) -> bool {
+        self.is_error() && self.name().is_some()
+    }
+
     /// Whether the type reports an error (RFC 7296 section 3.10.1).
     #[must_use]
     pub fn is_error(self) -> bool {
@@ -127,6 +134,7 @@ impl Notify {
         let kind = NotifyType(reader.u16()?);
         let spi = reader.take(spi_size)?;
         let sa = match (protocol, spi_size) {
+            //= RFC 7296 section 3.10 #2: without SPI the protocol says nothing
             (_, 0) => None,
             (Protocol::Esp | Protocol::Ah, size) if size != 4 => {
                 return Err(ParseError::Length(WHAT));
@@ -138,6 +146,9 @@ impl Notify {
 
     /// Writes the payload's body.
     pub(super) fn emit_body(&self, out: &mut Vec<u8>) {
+        //= RFC 7296 section 3.10 #1: the protocol of the SA that is spoken of
+        //= RFC 7296 section 3.10 #2: without SPI it is zero
+        //= RFC 7296 section 3.10 #3: as about the IKE SA
         let (protocol, spi) = match &self.sa {
             Some((protocol, spi)) => (protocol.number(), spi.as_slice()),
             None => (0, &[][..]),

@@ -455,7 +455,13 @@ pub(super) fn unique(
 }
 
 pub(super) fn identity(text: &str) -> Result<Identity, String> {
-    text.parse::<Identity>().map_err(|_| format!(
+    let identity = text.parse::<Identity>().ok().filter(|identity| match identity {
+        //= RFC 7296 section 3.5 #2: a name has no terminators
+        //= RFC 7296 section 3.5 #3: nor has an address of mail
+        Identity::Fqdn(name) | Identity::Email(name) => !name.chars().any(char::is_control),
+        _ => true,
+    });
+    identity.ok_or_else(|| format!(
         "{text:?} is no identity; allowed is an address, a name as \"gw.example.org\", \"user@example.org\", or \"keyid:…\""
     ))
 }

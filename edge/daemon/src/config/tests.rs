@@ -205,6 +205,10 @@ fn every_kind_of_mistake_has_its_answer() {
             "pretends the NAT that `refuse_nat` refuses",
         ),
         ("[node]", "[nodes]", "unknown key `nodes`; allowed is `node`"),
+        //= RFC 7296 section 3.5 #2: no terminators in a name
+        ("\"gw@example.org\"", "\"gw.example.org\\n\"", "is no identity; allowed is"),
+        //= RFC 7296 section 3.5 #3: nor in an address of mail
+        ("\"gw@example.org\"", "\"gw@example.org\\u0000\"", "is no identity; allowed is"),
         ("key = \"/etc/vipsec/store.key\"", "", "`key` is missing; it must be given here"),
         (
             "control = \"10.1.0.3:7400\"",
