@@ -45,6 +45,7 @@ fn responder() -> Settings {
     settings
 }
 
+//= RFC 7296 section 4 #3: with a real peer
 #[test]
 fn a_site_is_connected_at_start() {
     in_lab(|lab| connects(lab, "at-start"));

@@ -11,6 +11,7 @@ use vipsec_tests::in_lab;
 
 use crate::peers::{Peers, client, road};
 
+//= RFC 7296 section 1.4 #4: of a real peer
 #[test]
 fn we_answer_the_peers_checks() {
     in_lab(|lab| {

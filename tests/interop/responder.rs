@@ -16,6 +16,7 @@ fn a_wrong_key_is_answered_with_authentication_failed() {
     });
 }
 
+//= RFC 7296 section 3.3.4 #3: to a real peer
 #[test]
 fn foreign_algorithms_are_answered_with_no_proposal_chosen() {
     in_lab(|lab| {
@@ -42,6 +43,7 @@ fn is_refused(lab: &Lab, settings: &Settings, notify: &str) -> Result<()> {
     Ok(())
 }
 
+//= RFC 7296 section 3.4 #4: by a real peer
 #[test]
 fn another_group_is_asked_for_with_invalid_ke_payload() {
     in_lab(|lab| {

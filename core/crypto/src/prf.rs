@@ -28,6 +28,7 @@ impl PrfAlgorithm {
 
     /// `prf(key, parts…)` over the concatenation of `parts`.
     #[must_use]
+    //= RFC 7296 section 1.7 #2: HMAC takes a key of any length
     pub fn prf(self, key: &[u8], parts: &[&[u8]]) -> Secret {
         let key = hmac::Key::new(self.hmac(), key);
         Secret::from(sign(&key, parts).as_ref())

@@ -120,6 +120,7 @@ const PRF_PLUS: [(PrfAlgorithm, &str); 3] = [
     ),
 ];
 
+//= RFC 7296 section 1.7 #2: with keys of several lengths
 #[test]
 fn prf_plus_agrees_with_an_independent_computation() {
     let key: Vec<u8> = (0..32).collect();

@@ -406,6 +406,7 @@ fn both_sides_agree_also_after_export() {
     }
 }
 
+//= RFC 7296 section 3.4 #1: that of the modulus
 #[test]
 fn public_values_have_one_length() {
     let mut random = Counter(1);

@@ -89,6 +89,7 @@ impl Meter {
     }
 
     /// Whether the hard limit forbids another packet.
+    //= RFC 7296 section 2.8 #1: after its life an SA neither seals nor opens
     pub(crate) fn is_over(&self, now: Timestamp) -> bool {
         self.hard.is_reached(&self.usage, now)
     }

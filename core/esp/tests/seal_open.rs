@@ -228,6 +228,7 @@ fn malformed_padding_is_dropped_though_authentic() {
     }
 }
 
+//= RFC 7296 section 2.8 #1: by use
 #[test]
 fn hard_limits_stop_both_halves() {
     let mut sa = child_sa(GCM, true);
@@ -244,6 +245,7 @@ fn hard_limits_stop_both_halves() {
     assert_eq!(inbound.open(NOW, &mut [1; 64]), Err(EspError::Expired));
 }
 
+//= RFC 7296 section 2.8 #1: by time
 #[test]
 fn time_ends_an_sa_that_nobody_uses() {
     let mut sa = child_sa(GCM, true);

@@ -43,6 +43,7 @@ impl Secret {
         };
         let parts: [&[u8]; 5] = [attempt.nonce, &spi, &address, &port, &[puzzle_bits]];
         let tag = PrfAlgorithm::HmacSha2_256.prf(self.key.expose(), &parts);
+        //= RFC 7296 section 2.6 #2: 34 octets
         [&[self.version, puzzle_bits], tag.expose()].concat()
     }
 }

@@ -12,6 +12,8 @@ use vipsec_wire::record::v1::{IkeAlgorithms, IkeKeys, PrivateValue};
 use vipsec_wire::secret::SecretBytes;
 
 /// Bytes of our nonces: at least half of the key size of the strongest PRF (RFC 7296 section 2.10).
+//= RFC 7296 section 2.10 #2: 256 bits
+//= RFC 7296 section 2.10 #3: half of SHA-512's 512
 pub(crate) const NONCE_LENGTH: usize = 32;
 
 /// Negotiation has let something through that there is no code for: a record or a configuration of
@@ -53,6 +55,7 @@ pub(crate) fn crypto_mac(integrity: Integrity) -> Option<MacAlgorithm> {
 }
 
 /// The crypto library's name of a PRF.
+//= RFC 7296 section 5 #1: 256 bits and more
 pub(crate) fn crypto_prf(prf: Prf) -> Option<PrfAlgorithm> {
     match prf {
         Prf::HmacSha2_256 => Some(PrfAlgorithm::HmacSha2_256),
@@ -82,6 +85,8 @@ pub(crate) fn crypto_group(group: Group) -> Option<kex::Group> {
 }
 
 /// Draws a nonce.
+//= RFC 7296 section 2.10 #1: at random
+//= RFC 7296 section 3.9 #2: anew for every exchange
 pub(crate) fn draw_nonce(rng: &mut dyn Random) -> Vec<u8> {
     let mut nonce = vec![0; NONCE_LENGTH];
     rng.fill(&mut nonce);
@@ -171,6 +176,7 @@ fn expand_ike(
 ) -> Result<IkeKeys, DeriveError> {
     let prf = crypto_prf(algorithms.prf).ok_or(DeriveError::Unsupported)?;
     let (encryption, integrity) = key_lengths(algorithms.encryption, algorithms.integrity)?;
+    //= RFC 7296 section 2.13 #4: an HMAC prefers keys of the length of its output
     let length = prf.output_length();
     let total = 3 * length + 2 * integrity + 2 * encryption;
     let spi_i = spis.initiator.to_be_bytes();
@@ -207,6 +213,8 @@ fn interleaved<'a>(secrets: &'a [Secret], nonces: Nonces<'a>) -> Vec<&'a [u8]> {
 }
 
 /// The keys of a Child SA; secrets only with key exchanges of its own.
+//= RFC 7296 section 2.17 #1: initiator's encryption and integrity, then the responder's
+//= RFC 7296 section 2.17 #2: encryption before integrity
 pub(crate) fn derive_child(
     parent: (&IkeAlgorithms, &IkeKeys),
     algorithms: &EspAlgorithms,

@@ -50,6 +50,7 @@ pub(crate) fn notifies(
 }
 
 /// Compares a peer's notifications with the addresses that its message had here.
+//= RFC 7296 section 2.23 #9: compared with the addresses of the message
 pub(crate) fn detect(
     payloads: &[Payload],
     spis: IkeSpis,

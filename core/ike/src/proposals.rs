@@ -26,6 +26,7 @@ const MACS: [Integrity; 2] = [Integrity::HmacSha2_256_128, Integrity::HmacSha2_5
 /// One proposal for IKE SAs: of each kind the alternatives, in order of preference. The integrity
 /// algorithms are used with AES-CBC only, and AEADs are offered in a proposal of their own.
 #[derive(Debug, Clone, PartialEq, Eq)]
+//= RFC 7296 section 3.3.4 #1: what an operator allows
 pub struct IkeProposal {
     /// At least one.
     pub encryption: Vec<Encryption>,
@@ -74,6 +75,9 @@ impl IkeProposal {
             && allows_additional(&self.additional, &chosen.additional)
     }
 
+    //= RFC 7296 section 3.3 #5: a combined cipher stands among the ciphers
+    //= RFC 7296 section 3.3 #6: in a proposal without integrity algorithm
+    //= RFC 7296 section 3.3 #8: each key length is a transform of its own
     fn offer(&self, aead: bool) -> Option<Vec<Transform>> {
         let encryption = self.encryption.iter().filter(|e| e.is_aead() == aead);
         let mut transforms: Vec<_> = encryption.map(|e| Transform::Encryption(*e)).collect();
@@ -89,6 +93,8 @@ impl IkeProposal {
         Some(transforms)
     }
 
+    //= RFC 7296 section 2.7 #1: one suite
+    //= RFC 7296 section 3.3.6 #3: with one transform of each type
     fn choose(&self, offered: &Offered, intermediate: bool) -> Option<IkeAlgorithms> {
         let (encryption, integrity) = choose_cipher(&self.encryption, &self.integrity, offered)?;
         Some(IkeAlgorithms {
@@ -245,7 +251,9 @@ impl Offered {
                 Transform::AdditionalGroup { place, group } => {
                     offered.additional.get_mut(usize::from(place))?.push(group);
                 }
+                //= RFC 7296 section 3.3.6 #8: an unknown attribute spoils its transform alone
                 Transform::Unknown { kind: 1..=12, .. } => {}
+                //= RFC 7296 section 3.3.6 #6: an unknown type spoils its proposal
                 Transform::Unknown { .. } => return None,
             }
         }
@@ -257,6 +265,8 @@ fn first_common<T: Copy + PartialEq>(ours: &[T], theirs: &[T]) -> Option<T> {
     ours.iter().find(|value| theirs.contains(value)).copied()
 }
 
+//= RFC 7296 section 5 #2: an IKE SA has encryption and integrity
+//= RFC 7296 section 3.14 #2: of kinds for which the Encrypted payload is specified
 fn choose_cipher(
     encryption: &[Encryption],
     integrity: &[Integrity],
@@ -273,6 +283,7 @@ fn choose_cipher(
     })
 }
 
+//= RFC 7296 section 3.3.5 #5: AES without key length is none that we know
 fn is_supported_encryption(encryption: Encryption) -> bool {
     crate::keys::encryption_key_length(encryption).is_some()
 }
@@ -286,6 +297,8 @@ pub(crate) fn is_supported_group(group: Group) -> bool {
     crate::keys::crypto_group(group).is_some()
 }
 
+//= RFC 7296 section 3.3 #3: one more than the one before
+//= RFC 7296 section 3.3 #4: from 1
 fn number_proposals(
     protocol: Protocol,
     spi: &[u8],
@@ -301,6 +314,7 @@ fn number_proposals(
 }
 
 /// The SA payload with which we ask for an IKE SA; `spi` is empty in an IKE_SA_INIT.
+//= RFC 7296 section 3.3 #1: in the order of the configuration
 pub(crate) fn offer_ike(proposals: &[IkeProposal], spi: &[u8]) -> SecurityAssociation {
     let both = proposals.iter().flat_map(|p| [p.offer(true), p.offer(false)]);
     number_proposals(Protocol::Ike, spi, both.flatten())
@@ -365,6 +379,9 @@ pub(crate) struct Choice<A> {
     explicit_esn: bool,
 }
 
+//= RFC 7296 section 2.7 #3: one proposal or none
+//= RFC 7296 section 3.3.6 #2: likewise
+//= RFC 7296 section 3.3.1 #3: with an SPI as long as the exchange demands, none in IKE_SA_INIT
 fn choose_from<A>(
     offer: &SecurityAssociation,
     protocol: Protocol,
@@ -389,6 +406,9 @@ fn choose_from<A>(
 
 /// Chooses from a peer's offer of an IKE SA. `wanted_group`, the group of its KE payload, is
 /// preferred among equals by being tried first. `intermediate`: there may be additional key exchanges.
+//= RFC 7296 section 3.3.4 #2: held against the configuration
+//= RFC 7296 section 3.3.4 #3: and refused where that does not allow it
+//= RFC 7296 section 3.3.6 #1: a whole suite or none
 pub(crate) fn choose_ike(
     ours: &[IkeProposal],
     offer: &SecurityAssociation,
@@ -469,6 +489,9 @@ impl<A> Choice<A> {
         spi: &[u8],
         transforms: Vec<Transform>,
     ) -> SecurityAssociation {
+        //= RFC 7296 section 2.7 #2: of the protocol that was offered
+        //= RFC 7296 section 3.3.1 #2: under its number
+        //= RFC 7296 section 3.3.6 #4: with its attributes
         let proposal = Proposal { number: self.number, protocol, spi: spi.to_vec(), transforms };
         SecurityAssociation { proposals: vec![proposal] }
     }
@@ -489,6 +512,7 @@ fn is_complete(asked: &Proposal, chosen: &Proposal) -> bool {
 
 /// Checks a peer's answer against our offer: one proposal, of a number that we sent, each transform
 /// of which we offered in it, one of each kind that we offered.
+//= RFC 7296 section 3.3.6 #5: an answer that is none is refused
 fn check_answer<'a>(
     offer: &SecurityAssociation,
     answer: &'a SecurityAssociation,

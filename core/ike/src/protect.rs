@@ -146,8 +146,10 @@ impl Protection {
             }
             Direction::Cbc(keys) => {
                 let (key, mac) = &**keys;
+                //= RFC 7296 section 3.14 #5: padded to whole blocks
                 pad_to_block(&mut content);
                 let mut iv = [0; BLOCK_LENGTH];
+                //= RFC 7296 section 3.14 #3: a new IV, from the generator
                 rng.fill(&mut iv);
                 let tag_length = mac.algorithm().tag_length();
                 let body = BLOCK_LENGTH + content.len() + tag_length;
@@ -155,6 +157,7 @@ impl Protection {
                 key.encrypt_in_place(iv, &mut content).map_err(|_| NoIv)?;
                 message.extend_from_slice(&iv);
                 message.extend_from_slice(&content);
+                //= RFC 7296 section 3.14 #7: over the encrypted message
                 let tag = mac.tag(&[&message]);
                 message.extend_from_slice(tag.as_ref());
                 Ok(message)
@@ -171,12 +174,14 @@ impl Protection {
         let mut content =
             self.decrypt(message, encrypted.body_at).ok_or(OpenFailure::Unauthentic)?;
         let bad = OpenFailure::Content(ParseError::Length("padding of the Encrypted payload"));
+        //= RFC 7296 section 3.14 #6: whatever its length
         let pad_length = content.pop().ok_or(bad)?;
         let length = content.len().checked_sub(usize::from(pad_length)).ok_or(bad)?;
         content.truncate(length);
         Ok(content)
     }
 
+    //= RFC 7296 section 3.14 #4: any IV will do
     fn decrypt(&self, message: &[u8], body_at: usize) -> Option<Vec<u8>> {
         let (aad, body) = message.split_at_checked(body_at)?;
         match &self.inbound {

@@ -47,6 +47,7 @@ impl Retransmission {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct GiveUp;
 
+//= RFC 7296 section 2.4 #6: the waits grow exponentially
 fn wait(settings: &Retransmit, repeated: u32) -> Duration {
     let base = u64::from(settings.base_percent.max(100));
     let step = |wait: u64, _| wait.saturating_mul(base) / 100;
@@ -58,6 +59,7 @@ fn wait(settings: &Retransmit, repeated: u32) -> Duration {
 mod tests {
     use super::*;
 
+    //= RFC 7296 section 2.4 #6: exponentially
     #[test]
     fn waits_grow_and_end() {
         let settings = Retransmit { initial_ms: 1000, base_percent: 200, tries: 2 };

@@ -186,6 +186,8 @@ impl Tables {
     }
 
     /// An SPI of ours that no IKE SA has.
+    //= RFC 7296 section 2.6 #1: one that no other IKE SA of ours has
+    //= RFC 7296 section 3.1 #3: and not zero
     pub(crate) fn draw_ike_spi(&self, rng: &mut dyn Random) -> IkeSaId {
         loop {
             let mut bytes = [0; 8];

@@ -16,6 +16,8 @@ pub(crate) struct Window {
     /// The window that the peer has granted.
     pub(crate) peer_window: u32,
     /// The answer to the peer's last request.
+    //= RFC 7296 section 2.1 #4: kept until the next request
+    //= RFC 7296 section 2.3 #5: as many as our window of one
     pub(crate) last_response: Option<StoredResponse>,
 }
 
@@ -69,6 +71,7 @@ impl Window {
 
     /// SET_WINDOW_SIZE (RFC 7296 section 2.3): noted, though we never need more than 1.
     pub(crate) fn note_grant(&mut self, contents: &Contents) {
+        //= RFC 7296 section 2.3 #1: four octets
         let notify = contents.notify(NotifyType::SET_WINDOW_SIZE);
         if let Some(Ok(size)) = notify.map(|notify| <[u8; 4]>::try_from(notify.data.as_slice())) {
             self.peer_window = u32::from_be_bytes(size).max(self.peer_window);

@@ -37,6 +37,7 @@ fn delete_child(world: &mut World, side: Side) {
     world.terminate_child(side, spi);
 }
 
+//= RFC 7296 section 2.8.1 #1: both new SAs are there until one is deleted
 #[test]
 fn both_rekey_the_child_sa_and_the_lowest_nonce_loses() {
     let mut winners = BTreeSet::new();
@@ -124,6 +125,8 @@ fn one_rekeys_the_child_sa_that_the_other_deletes() {
     }
 }
 
+//= RFC 7296 section 1.4.1 #5: neither answer names it again
+//= RFC 7296 section 2.3 #3: a request is taken while an own one is in flight
 #[test]
 fn one_rekeys_the_child_sa_of_which_the_other_has_not_heard_yet() {
     let mut world = World::established();
@@ -158,6 +161,7 @@ fn both_delete_the_ike_sa() {
     world.check_agreement(0, 0);
 }
 
+//= RFC 7296 section 2.8.2 #1: the survivor has the Child SAs
 #[test]
 fn both_rekey_the_ike_sa_and_the_lowest_nonce_loses() {
     let mut winners = BTreeSet::new();
@@ -232,6 +236,8 @@ fn both_rekey_the_ike_sa_and_the_loser_deletes_first() {
     }
 }
 
+//= RFC 7296 section 2.25 #1: both must wait
+//= RFC 7296 section 2.25 #2: and do
 #[test]
 fn one_rekeys_the_ike_sa_and_the_other_a_child_sa() {
     let mut world = meeting(|w| w.rekey_ike(Side::Left), |w| w.rekey_child(Side::Right));
@@ -305,6 +311,9 @@ fn a_child_sa_that_the_peer_has_lost_is_made_anew() {
     assert_eq!(world.left.history.len(), 2);
 }
 
+//= RFC 7296 section 1.3 #1: of those that are offered
+//= RFC 7296 section 1.3 #2: that of the peer
+//= RFC 7296 section 1.3 #3: by INVALID_KE_PAYLOAD
 #[test]
 fn the_group_that_the_peer_wants_is_used_at_the_second_try() {
     let (mut left, mut right) = (world::config(Side::Left), world::config(Side::Right));

@@ -8,6 +8,7 @@ use vipsec_ike::{CloseReason, Event};
 use vipsec_wire::ike::ExchangeType;
 use world::{Side, World};
 
+//= RFC 7296 section 4 #3: in four messages
 #[test]
 fn initial_exchanges_make_an_ike_sa_and_a_child_sa() {
     let mut world = World::new();
@@ -21,6 +22,7 @@ fn initial_exchanges_make_an_ike_sa_and_a_child_sa() {
     assert!(world.right.has_event(|e| matches!(e, Event::Established { initiator: false, .. })));
 }
 
+//= RFC 7296 section 1.3.3 #1: the new SA takes the place of the old one
 #[test]
 fn either_side_rekeys_the_child_sa() {
     for side in [Side::Left, Side::Right] {
@@ -35,6 +37,11 @@ fn either_side_rekeys_the_child_sa() {
     }
 }
 
+//= RFC 7296 section 1.3.2 #1: with a KE payload, or the peer would refuse
+//= RFC 7296 section 1.4 #3: Child SAs are spoken of under the new IKE SA
+//= RFC 7296 section 2.8 #3: the old one is deleted and nothing else
+//= RFC 7296 section 2.18 #1: the keys are new
+//= RFC 7296 section 2.18 #4: messages count from 0
 #[test]
 fn either_side_rekeys_the_ike_sa() {
     for side in [Side::Left, Side::Right] {
@@ -65,6 +72,10 @@ fn a_second_child_under_the_same_ike_sa() {
     assert_eq!(world.sent.last().unwrap().kind().0, ExchangeType::CreateChildSa);
 }
 
+//= RFC 7296 section 1.4.1 #1: both halves
+//= RFC 7296 section 1.4.1 #2: by our own SPI
+//= RFC 7296 section 1.4.1 #3: which the peer closes
+//= RFC 7296 section 2.4 #8: for it was told
 #[test]
 fn either_side_deletes_the_child_sa() {
     for side in [Side::Left, Side::Right] {
@@ -76,6 +87,7 @@ fn either_side_deletes_the_child_sa() {
     }
 }
 
+//= RFC 7296 section 1.4 #2: under the IKE SA itself
 #[test]
 fn either_side_deletes_the_ike_sa() {
     for side in [Side::Left, Side::Right] {
@@ -111,6 +123,9 @@ fn ike_lifetimes_rekey_in_good_time() {
     assert_ne!(world.left.ike(), before);
 }
 
+//= RFC 7296 section 2.1 #6: with its Child SAs
+//= RFC 7296 section 2.4 #4: after repeated silence
+//= RFC 7296 section 4 #4: while the peer lives it answers
 #[test]
 fn silence_is_looked_into_and_a_dead_peer_given_up() {
     let mut world = World::established();

@@ -45,6 +45,10 @@ fn notified(message: &Message) -> Option<NotifyType> {
     }
 }
 
+//= RFC 7296 section 2.1 #1: repeated for a repetition
+//= RFC 7296 section 2.1 #2: which has no other effect
+//= RFC 7296 section 2.1 #4: the response is kept
+//= RFC 7296 section 2.3 #5: likewise
 #[test]
 fn every_repeated_request_gets_the_very_same_answer() {
     let mut world = World::new();
@@ -79,6 +83,8 @@ fn every_repeated_request_gets_the_very_same_answer() {
     assert!(requests >= 5, "{requests} requests");
 }
 
+//= RFC 7296 section 2.1 #5: what was forgotten is ignored
+//= RFC 7296 section 2.3 #7: what is outside of the window is not answered
 #[test]
 fn old_and_far_message_ids_are_dropped() {
     let mut world = World::established();
@@ -93,6 +99,7 @@ fn old_and_far_message_ids_are_dropped() {
     assert_eq!(world.right.engine.drops().get(Drop::OutOfWindow), 1);
 }
 
+//= RFC 7296 section 2.4 #5: a flood is answered with cookies
 #[test]
 fn cookies_are_asked_for_above_the_threshold_and_work() {
     let mut right = config(Side::Right);
@@ -116,6 +123,7 @@ fn cookies_are_asked_for_above_the_threshold_and_work() {
     assert_eq!(world.right.engine.half_open_count(), 0);
 }
 
+//= RFC 7296 section 2.6 #4: as good as none
 #[test]
 fn a_cookie_of_another_address_or_attempt_is_no_good() {
     let mut right = config(Side::Right);
@@ -154,6 +162,9 @@ fn half_open_ike_sas_are_bounded_and_expire() {
     assert_eq!(world.right.engine.half_open_count(), 0);
 }
 
+//= RFC 7296 section 2.5 #2: dropped
+//= RFC 7296 section 2.5 #4: answered with version 2
+//= RFC 7296 section 3.1 #7: INVALID_MAJOR_VERSION
 #[test]
 fn a_higher_major_version_is_answered_with_ours() {
     let mut world = World::new();
@@ -179,6 +190,10 @@ fn with_unknown_payload(packet: &Packet, critical: bool) -> Packet {
     Packet { message, ..packet.clone() }
 }
 
+//= RFC 7296 section 2.5 #9: refused
+//= RFC 7296 section 2.5 #10: by UNSUPPORTED_CRITICAL_PAYLOAD with its type
+//= RFC 7296 section 2.5 #11: passed over
+//= RFC 7296 section 4 #2: likewise
 #[test]
 fn unknown_payloads_are_passed_over_or_refused_when_critical() {
     let mut world = World::new();
@@ -193,6 +208,8 @@ fn unknown_payloads_are_passed_over_or_refused_when_critical() {
     assert_eq!(world.right.engine.half_open_count(), 1);
 }
 
+//= RFC 7296 section 2.4 #3: they prove nothing
+//= RFC 7296 section 2.21.4 #6: and change nothing
 #[test]
 fn unauthenticated_errors_end_nothing() {
     let mut world = World::established();
@@ -219,6 +236,8 @@ fn unauthenticated_errors_end_nothing() {
     assert_eq!(drops.get(Drop::Unauthentic) + drops.get(Drop::UnauthenticatedError), 2);
 }
 
+//= RFC 7296 section 1.5 #1: no answer
+//= RFC 7296 section 2.21.4 #1: no answer
 #[test]
 fn requests_for_nobody_are_told_so_in_clear_and_seldom() {
     let mut world = World::established();
@@ -232,6 +251,9 @@ fn requests_for_nobody_are_told_so_in_clear_and_seldom() {
     let answer = answers(&mut world).remove(0);
     assert_eq!(notified(&answer), Some(NotifyType::INVALID_IKE_SPI));
     let asked = Message::parse(&packet.message).unwrap().header;
+    //= RFC 7296 section 2.21.4 #2: its SPIs and message ID
+    //= RFC 7296 section 2.21.4 #3: readable as it is
+    //= RFC 7296 section 2.21.4 #4: says what it is
     let Header { spis, exchange, message_id, .. } = asked;
     let expected =
         Header { spis, exchange, message_id, from_initiator: false, response: true, ..asked };
@@ -244,9 +266,12 @@ fn requests_for_nobody_are_told_so_in_clear_and_seldom() {
     for _ in 0..1000 {
         world.arrive(&packet);
     }
+    //= RFC 7296 section 2.4 #5: only so many
     assert_eq!(answers(&mut world).len(), 48, "50 a second");
     assert_eq!(world.right.engine.drops().get(Drop::UnknownSpi), 1002);
     // Neither a response nor anything in clear is answered.
+    //= RFC 7296 section 1.5 #1: not what is in clear
+    //= RFC 7296 section 2.21.4 #1: not a response
     world.now = world.now + Duration::from_secs(1);
     packet.message[19] |= 0x20;
     world.arrive(&packet);
@@ -288,10 +313,12 @@ fn being_told_that_an_ike_sa_is_unknown_leads_to_a_check_and_no_more() {
     assert!(world.sent.is_empty());
     assert_eq!(world.left.engine.drops().get(Drop::UnauthenticatedError), 100);
     world.pass(Duration::from_secs(130));
+    //= RFC 7296 section 2.21.4 #6: nothing else comes of it
     assert_eq!(world.sent.len(), 2, "one check and its answer");
     world.check_agreement(1, 1);
 }
 
+//= RFC 7296 section 2.1 #3: the request is kept meanwhile
 #[test]
 fn a_dead_peer_is_given_up_after_bounded_repetitions() {
     let mut world = World::new();
@@ -337,6 +364,7 @@ fn everything_arrives_in_the_end_when_a_third_is_lost_and_all_is_doubled() {
     assert!(established >= 20, "{established} of 29");
 }
 
+//= RFC 7296 section 3.14 #7: all of the message is under the checksum
 #[test]
 fn every_flipped_bit_is_noticed() {
     let mut world = World::established();

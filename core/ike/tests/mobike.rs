@@ -212,6 +212,7 @@ fn what_is_not_stored_is_not_followed() {
     assert_eq!(addresses(&world).remote, at(SECOND));
 }
 
+//= RFC 7296 section 2.23 #12: no new mapping does
 #[test]
 fn only_an_update_moves_a_peer_that_knows_mobike() {
     let mut world = up(|connection| connection.force_encapsulation = true, None);

@@ -48,6 +48,10 @@ fn refused(world: &World) -> Option<NotifyType> {
     })
 }
 
+//= RFC 7296 section 2.19 #1: asked for in IKE_AUTH
+//= RFC 7296 section 4 #6: in the first request
+//= RFC 7296 section 4 #7: which is read
+//= RFC 7296 section 4 #8: and granted by family
 #[test]
 fn a_peer_gets_addresses_of_both_families_and_selectors_for_them() {
     let (left, right) = road_warrior(&[AddressRequest::Ipv4, AddressRequest::Ipv6]);
@@ -87,6 +91,8 @@ fn a_peer_gets_the_address_that_it_names_and_has_it_back_later() {
     assert_eq!(world.left.engine.ike_sas().next().unwrap().obtained, vec![wish]);
 }
 
+//= RFC 7296 section 2.19 #6: FAILED_CP_REQUIRED
+//= RFC 7296 section 2.21.2 #3: the IKE SA is there all the same
 #[test]
 fn an_exhausted_pool_and_a_missing_request_leave_the_ike_sa_without_child() {
     let (left, mut right) = road_warrior(&[AddressRequest::Ipv4]);
@@ -100,6 +106,8 @@ fn an_exhausted_pool_and_a_missing_request_leave_the_ike_sa_without_child() {
     world.check_agreement(1, 0);
 }
 
+//= RFC 7296 section 3.13.1 #1: all ports are offered as 0
+//= RFC 7296 section 3.13.1 #2: to 65535
 #[test]
 fn selectors_are_narrowed_to_what_both_want() {
     let (mut left, right) = (config(Side::Left), config(Side::Right));
@@ -120,6 +128,8 @@ fn selectors_without_common_part_are_refused() {
     world.check_agreement(1, 0);
 }
 
+//= RFC 7296 section 1.3.1 #1: agreed to by both
+//= RFC 7296 section 1.3.1 #2: what is not of the mode that is wanted gets deleted
 #[test]
 fn transport_mode_when_both_want_it() {
     let transport = |side, mode| {
@@ -150,6 +160,11 @@ fn transport_mode_when_both_want_it() {
     }
 }
 
+//= RFC 7296 section 2.23 #3: on port 4500
+//= RFC 7296 section 2.23 #6: ESP in UDP
+//= RFC 7296 section 2.23 #8: by what both have sent
+//= RFC 7296 section 2.23 #9: and compared
+//= RFC 7296 section 2.23 #10: IKE and ESP alike
 #[test]
 fn a_pretended_nat_has_esp_encapsulated_and_moves_to_the_other_port() {
     for side in [Side::Left, Side::Right] {
@@ -281,6 +296,7 @@ fn several_peers_may_share_an_identity_when_that_is_wanted() {
     assert_eq!(world.right.engine.ike_sa_count(), 2);
 }
 
+//= RFC 7296 section 2.4 #2: in the first IKE_AUTH request alone
 #[test]
 fn a_second_connection_to_the_same_peer_is_no_initial_contact() {
     let mut left = config(Side::Left);
@@ -294,6 +310,7 @@ fn a_second_connection_to_the_same_peer_is_no_initial_contact() {
     world.check_agreement(1, 1);
 }
 
+//= RFC 7296 section 1.2 #3: the identity and the key belong together
 #[test]
 fn the_holder_of_one_key_cannot_be_somebody_else() {
     let mut left = config(Side::Left);
@@ -307,6 +324,7 @@ fn the_holder_of_one_key_cannot_be_somebody_else() {
     assert!(world.left.has_event(failed));
 }
 
+//= RFC 7296 section 1.2 #2: AUTH is checked
 #[test]
 fn wrong_key_and_unknown_identity_look_the_same() {
     let mut answers = Vec::new();
@@ -343,6 +361,9 @@ fn a_responder_that_cannot_prove_itself_is_told_so() {
     assert!(world.left.has_event(|e| matches!(e, Event::Established { .. })));
 }
 
+//= RFC 7296 section 2.7 #3: all are refused
+//= RFC 7296 section 3.3.4 #1: as the configuration has it
+//= RFC 7296 section 3.3.4 #3: what that does not allow
 #[test]
 fn no_common_proposal_is_believed_only_after_a_while() {
     let mut left = config(Side::Left);
@@ -355,6 +376,8 @@ fn no_common_proposal_is_believed_only_after_a_while() {
     assert_eq!(refused(&world), Some(NotifyType::NO_PROPOSAL_CHOSEN));
 }
 
+//= RFC 7296 section 1.2 #4: again with the group that is wanted
+//= RFC 7296 section 3.4 #4: after INVALID_KE_PAYLOAD
 #[test]
 fn the_first_group_need_not_be_the_right_one() {
     let mut right = config(Side::Right);
@@ -367,6 +390,8 @@ fn the_first_group_need_not_be_the_right_one() {
     assert_eq!(view.algorithms.group, Group::Modp2048);
 }
 
+//= RFC 7296 section 3.14 #5: padded to blocks, or not at all
+//= RFC 7296 section 3.14 #4: under any IV
 #[test]
 fn every_usual_algorithm_works() {
     for ike in IkeProposal::usual() {

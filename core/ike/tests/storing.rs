@@ -134,6 +134,7 @@ fn a_deposed_owner_is_silent_and_stands_where_the_store_stands() {
     world.check_agreement(1, 1);
 }
 
+//= RFC 7296 section 1.4 #4: they are answered
 #[test]
 fn empty_checks_are_not_stored() {
     let mut world = World::established();

@@ -15,6 +15,7 @@ pub(crate) fn encapsulate(inner: u8) -> u8 {
 
 /// The inner traffic class after decapsulation; `None` when the packet must be dropped, because it
 /// met congestion and its transport would not understand the mark (RFC 6040 figure 4).
+//= RFC 7296 section 2.24 #1: full functionality
 pub(crate) fn decapsulate(inner: u8, outer: u8) -> Option<u8> {
     let ecn = match (inner & ECN, outer & ECN) {
         (NOT_ECT, CE) => return None,
@@ -30,6 +31,7 @@ pub(crate) fn decapsulate(inner: u8, outer: u8) -> Option<u8> {
 mod tests {
     use super::*;
 
+    //= RFC 7296 section 2.24 #1: full functionality
     #[test]
     fn decapsulation_is_figure_4_of_rfc_6040() {
         // Rows: inner Not-ECT, ECT(0), ECT(1), CE; columns: outer likewise.

@@ -76,6 +76,9 @@ impl Path {
             }
             Some((&spi, _)) => {
                 let spi = EspSpi(u32::from_be_bytes(spi));
+                //= RFC 7296 section 2.8.1 #1: by its SPI, whatever other SA is for the same traffic
+                //= RFC 7296 section 2.23 #5: with UDP around it and without
+                //= RFC 7296 section 2.23 #11: whether there is a NAT or not
                 let slot = self.sad.find(vip, spi).ok_or(DropReason::UnknownSpi)?;
                 self.esp(now, slot, epoch, outer, packet, out)
             }
@@ -209,6 +212,7 @@ impl Path {
         }
         self.check_selectors(slot, &packet)?;
         let (before, length) = (packet.traffic_class, packet.bytes().len());
+        //= RFC 7296 section 2.24 #2: no mark is lost
         let class = ecn::decapsulate(before, tos).ok_or(DropReason::Congestion)?;
         if class != before {
             set_traffic_class(payload, class);

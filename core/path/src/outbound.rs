@@ -377,6 +377,7 @@ fn content(packet: &Packet<'_>, mode: Mode) -> Result<(u8, Range<usize>), DropRe
 fn route(sa: &ChildSa, traffic_class: u8, may_fragment: bool) -> Route {
     let endpoints = &sa.endpoints;
     let tos = ecn::encapsulate(traffic_class);
+    //= RFC 7296 section 2.23 #6: in UDP where there is a NAT
     if endpoints.encapsulated {
         Route::Udp { local: endpoints.local, remote: endpoints.remote, tos, may_fragment }
     } else {

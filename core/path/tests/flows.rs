@@ -165,6 +165,7 @@ fn a_peer_may_send_only_what_its_selectors_allow() {
     assert_eq!(world.drops("a", DropReason::Malformed), 1);
 }
 
+//= RFC 7296 section 2.23 #11: UDP where no NAT is
 #[test]
 fn replayed_forged_and_unknown_packets_are_counted() {
     let mut peer = Peer::number(1);
@@ -184,6 +185,8 @@ fn replayed_forged_and_unknown_packets_are_counted() {
     assert_eq!(world.drops("a", DropReason::UnknownSpi), 1);
 }
 
+//= RFC 7296 section 2.23 #5: with UDP and without
+//= RFC 7296 section 2.23 #6: as the SA has it
 #[test]
 fn families_nest_either_way_with_and_without_encapsulation() {
     let (inner4, inner6) = ("10.77.0.1", "2001:db8:77::1");
@@ -271,6 +274,7 @@ fn transport_mode_over_ipv6() {
     assert!(peer.open(&out[0].1, &out[0].2).ends_with(b"pong"));
 }
 
+//= RFC 7296 section 2.24 #2: no mark is lost
 #[test]
 fn congestion_marks_pass_and_the_outer_class_is_the_inner_one() {
     let mut peer = Peer::number(1);

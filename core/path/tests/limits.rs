@@ -118,6 +118,7 @@ fn frames_are_authenticated_and_not_replayed() {
     assert_eq!(world.drops("b", DropReason::FabricReplayed), 1);
 }
 
+//= RFC 7296 section 2.4 #7: all SAs of a peer are there
 #[test]
 fn each_peer_has_a_home_worker_to_which_others_hand_over() {
     let mut world = World::new(3, &Limits::default());

@@ -98,6 +98,7 @@ mod tests {
         }
     }
 
+    //= RFC 7296 section 2 #2: four octets of zero
     #[test]
     fn port_4500_is_shared_by_three() {
         assert_eq!(Encapsulated::parse(&[0xff]), Ok(Encapsulated::Keepalive));

@@ -34,6 +34,22 @@ fn init_header() -> Header {
     }
 }
 
+//= RFC 7296 section 2.5 #6: reserved fields are zero
+//= RFC 7296 section 2.5 #12: and the critical bit
+//= RFC 7296 section 3.1 #5: version 2
+//= RFC 7296 section 3.1 #8: .0
+//= RFC 7296 section 3.1 #11: the I flag of the initiator
+//= RFC 7296 section 3.2 #1: no critical bit
+//= RFC 7296 section 3.3 #3: proposals count
+//= RFC 7296 section 3.3 #4: from 1
+//= RFC 7296 section 3.3.1 #1: reserved octets are zero
+//= RFC 7296 section 3.3.1 #3: no SPI
+//= RFC 7296 section 3.3.2 #1: reserved octets are zero
+//= RFC 7296 section 3.3.5 #1: the short form
+//= RFC 7296 section 3.3.5 #3: in network byte order
+//= RFC 7296 section 2.13 #1: the key length is there
+//= RFC 7296 section 3.3.5 #4: and not where there is one
+//= RFC 7296 section 3.3.3 #1: types 1 to 4
 #[test]
 fn an_ike_sa_init_request() {
     let body = [
@@ -148,6 +164,14 @@ fn auth_payloads() -> Vec<Payload> {
     ]
 }
 
+//= RFC 7296 section 3.5 #1: reserved octets are zero
+//= RFC 7296 section 3.8 #1: likewise
+//= RFC 7296 section 3.13 #1: likewise
+//= RFC 7296 section 3.15 #1: likewise
+//= RFC 7296 section 3.15.1 #1: the reserved bit is
+//= RFC 7296 section 3.10 #1: the protocol of the SA
+//= RFC 7296 section 4 #1: every type is parsed
+//= RFC 7296 section 3.3.3 #1: type 5
 #[test]
 fn the_payloads_of_an_ike_auth() {
     let idi = PayloadType::IDENTIFICATION_INITIATOR;
@@ -158,6 +182,9 @@ fn the_payloads_of_an_ike_auth() {
     }
 }
 
+//= RFC 7296 section 3.11 #1: of one protocol each
+//= RFC 7296 section 3.11 #2: never mixed
+//= RFC 7296 section 3.11 #3: four octets, or none
 #[test]
 fn deletes_of_both_kinds() {
     // Section 3.11: Delete (42), next Delete; of the IKE SA, then of two ESP SAs.
@@ -170,6 +197,9 @@ fn deletes_of_both_kinds() {
     assert_eq!(parse_chain(PayloadType::DELETE, &bytes), Ok(payloads));
 }
 
+//= RFC 7296 section 3.1 #1: nothing follows it
+//= RFC 7296 section 3.14 #1: likewise
+//= RFC 7296 section 3.1 #13: the R flag of a response
 #[test]
 fn an_encrypted_payload_ends_the_message() {
     // Section 3.14: SK (46), first payload inside IDi, 8 octets of body.
@@ -187,6 +217,10 @@ fn an_encrypted_payload_ends_the_message() {
     assert_eq!(Message::parse(&bytes), Err(ParseError::Length("payload chain")));
 }
 
+//= RFC 7296 section 2.5 #7: reserved bits are not looked at
+//= RFC 7296 section 2.5 #8: unknown ones are skipped
+//= RFC 7296 section 3.2 #3: the critical bit of a known one says nothing
+//= RFC 7296 section 3.2 #5: reserved bits are not looked at
 #[test]
 fn unknown_payloads_are_skipped_unless_critical() {
     // An unknown payload of type 200 in front of a Notify.
@@ -200,6 +234,8 @@ fn unknown_payloads_are_skipped_unless_critical() {
     assert!(parse_chain(PayloadType::NONCE, &nonce).is_ok());
 }
 
+//= RFC 7296 section 2.5 #1: the minor version says nothing
+//= RFC 7296 section 3.1 #9: likewise
 #[test]
 fn a_message_of_another_version_can_still_be_answered() {
     let mut bytes = header(0, 37, 0x08, 28);
@@ -214,6 +250,9 @@ fn a_message_of_another_version_can_still_be_answered() {
     assert_eq!(Message::parse(&bytes), Err(ParseError::Length("IKE header")));
 }
 
+//= RFC 7296 section 3.3.6 #8: the transform is not understood either
+//= RFC 7296 section 3.3 #7: nor is one with two of a type
+//= RFC 7296 section 3.3.5 #5: AES without key length is unknown
 #[test]
 fn transforms_with_attributes_that_are_not_understood() {
     let chain = |attribute: &[u8]| {
@@ -240,6 +279,7 @@ fn transforms_with_attributes_that_are_not_understood() {
     assert!(chain(&[0x80, 14, 1]).is_err());
 }
 
+//= RFC 7296 section 3.3 #2: counts are checked
 #[test]
 fn numbers_of_everything_are_bounded() {
     let notify = [41, 0, 0, 8, 0, 0, 0x40, 0].repeat(200);

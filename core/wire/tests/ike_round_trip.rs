@@ -293,6 +293,9 @@ fn successor(address: core::net::IpAddr) -> Option<core::net::IpAddr> {
     }
 }
 
+//= RFC 7296 section 3.5 #4: each type can be configured
+//= RFC 7296 section 3.5 #5: on both sides
+//= RFC 7296 section 3.5 #6: IPv6 too
 #[test]
 fn identities_as_people_write_them() {
     let parse = |text: &str| text.parse::<Identity>();

@@ -141,6 +141,7 @@ fn config(arguments: &Arguments, number: u32) -> Result<Config> {
         connections: vec![connection],
         limits: Limits::default(),
         retransmit: Retransmit { initial_ms: 500, base_percent: 200, tries: 6 },
+        fragment_size: Some(vipsec_ike::FRAGMENT_SIZE),
     })
 }
 

@@ -3,6 +3,7 @@
 #![allow(clippy::print_stdout)] // These are commands for people.
 
 mod bench;
+mod compliance;
 mod demo;
 mod dependencies;
 mod root;
@@ -71,6 +72,8 @@ enum Task {
     Lint,
     /// The laws of the project's sources that a machine can check.
     Tidy,
+    /// Holds the RFCs' demands against the annotations in the sources; writes docs/compliance.md.
+    Compliance,
     /// Licences, sources and bans of all crates that enter the build, by deny.toml.
     Dependencies,
     /// Installs the packages that tests and demo need.
@@ -94,6 +97,7 @@ fn main() -> Result<ExitCode> {
         },
         Task::Lint => test::lint().map(|()| true),
         Task::Tidy => tidy::run(workspace()).map(|()| true),
+        Task::Compliance => compliance::run(workspace()).map(|()| true),
         Task::Dependencies => dependencies::run(workspace()).map(|()| true),
         Task::SetUp => vipsec_lab::packages::install_missing().map(|()| true),
         Task::Clean => clean().map(|()| true),

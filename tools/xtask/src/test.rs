@@ -8,7 +8,7 @@ use vipsec_lab::binaries::{self, Binaries, workspace};
 use vipsec_lab::packages;
 use vipsec_lab::run::is_root;
 
-use crate::{cargo, dependencies, run as execute, sim, tidy};
+use crate::{cargo, compliance, dependencies, run as execute, sim, tidy};
 
 /// Seeds of the simulator that every run replays: from the first on, so many.
 const SEEDS: (u64, u32) = (0, 200);
@@ -32,6 +32,8 @@ pub(crate) fn lint() -> Result<()> {
     cargo("fmt --all --check")?;
     step("tidy");
     tidy::run(workspace())?;
+    step("compliance");
+    compliance::check(workspace())?;
     step("dependencies");
     dependencies::run(workspace())?;
     step("clippy");

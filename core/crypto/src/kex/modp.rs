@@ -80,6 +80,7 @@ impl Exponent {
     }
 
     /// 2 to the power of the exponent, padded to the length of the modulus.
+    //= RFC 7296 section 3.4 #1: as long as the modulus
     pub(super) fn public(&self) -> Vec<u8> {
         let mut generator = vec![0; self.group.length()];
         if let Some(last) = generator.last_mut() {

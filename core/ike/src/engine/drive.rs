@@ -56,6 +56,8 @@ impl Engine {
         match repeat(sa, now, &settings) {
             Ok((datagrams, repeated)) => {
                 let (local, remote) = (sa.addresses.local, mobike::another_way(sa, repeated));
+                //= RFC 7296 section 2.1 #7: the very bytes of the request
+                //= RFC 7296 section 2.2 #1: with its message ID
                 self.outbox.outputs.extend(Output::transmits(local, remote, datagrams));
             }
             Err(GiveUp) => return self.give_up(now, id, rng),
@@ -64,6 +66,8 @@ impl Engine {
     }
 
     /// The peer does not answer: the SA is gone.
+    //= RFC 7296 section 2.1 #6: given up with all its Child SAs
+    //= RFC 7296 section 2.4 #4: after repeated silence alone
     fn give_up(&mut self, now: Timestamp, id: IkeSaId, rng: &mut dyn Random) {
         if self.is_synchronising(id) {
             return self.synchronise_no_more(now, id, rng);
@@ -257,6 +261,8 @@ fn repeat(
 }
 
 /// Seals a request; it leaves when it is stored.
+//= RFC 7296 section 1.4 #2: under the IKE SA that it concerns
+//= RFC 7296 section 2.1 #3: kept until it is answered
 pub(super) fn send(
     sa: &mut IkeSa,
     request: Request,

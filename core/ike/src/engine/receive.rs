@@ -122,6 +122,7 @@ impl Engine {
                 ike_intermediate_initiator::complete(&mut cx, id, &mut datagram, message);
                 return self.arm_half_open(id);
             }
+            //= RFC 7296 section 1 #1: IKE_SA_INIT and IKE_AUTH come first
             //= RFC 7296 section 1.4 #1: nothing but IKE_AUTH before the IKE SA is there
             (true, _, _) => return cx.drop(Drop::UnexpectedExchange),
             (false, _, _) => return self.receive_for_nobody(now, id, &datagram, message),
@@ -436,6 +437,7 @@ fn conclude(cx: &mut Context<'_>, mut sa: Box<IkeSa>, fate: Fate, tx: &mut Trans
 /// Child SAs belong to, and not with one that was replaced or may replace it.
 fn follow(sa: &mut IkeSa, datagram: &Datagram) -> Option<Output> {
     let moved = sa.addresses.remote != datagram.remote || sa.addresses.local != datagram.local;
+    //= RFC 7296 section 2.23 #12: with MOBIKE only an update moves it
     // With MOBIKE the peer says when it moves (RFC 4555 section 3.8).
     if !moved || !may_move(&sa.addresses) || sa.about.extensions.mobike.is_some() {
         return None;

@@ -136,8 +136,9 @@ fn subnet((address, length): &(IpAddr, u8)) -> Attribute {
 /// What is said to a peer that asks for our software.
 fn version(connection: &Connection, asked: &[Attribute]) -> Option<Attribute> {
     let asks = |a: &Attribute| matches!(a, Attribute::ApplicationVersion(_));
-    let text = connection.application_version.as_ref().filter(|_| asked.iter().any(asks));
-    text.map(|text| Attribute::ApplicationVersion(text.clone().into_bytes()))
+    let text = || connection.application_version.clone().unwrap_or_default();
+    //= RFC 7296 section 2.20 #1: nothing is said by an empty one
+    asked.iter().any(asks).then(|| Attribute::ApplicationVersion(text().into_bytes()))
 }
 
 /// The answer to a request that comes in an exchange of its own: the software's version and nothing

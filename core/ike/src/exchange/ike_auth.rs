@@ -193,7 +193,8 @@ struct Authenticated<'a> {
     key: &'a [u8],
 }
 
-//= RFC 7296 section 1.2 #2: AUTH is right, and of the key of the identity that is claimed
+//= RFC 7296 section 1.2 #2: AUTH is right
+//= RFC 7296 section 1.2 #3: and of the key of the identity that is claimed
 fn authenticate<'a>(
     cx: &Context<'a>,
     half: &HalfOpenResponder,

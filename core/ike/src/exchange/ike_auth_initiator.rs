@@ -273,7 +273,8 @@ fn establish(
     Ok((sa, tx))
 }
 
-//= RFC 7296 section 1.2 #2: AUTH is right, and of the key of the identity that is claimed
+//= RFC 7296 section 1.2 #2: AUTH is right
+//= RFC 7296 section 1.2 #3: and of the key of the identity that is claimed
 //= RFC 7296 section 2.21.2 #3: an error beside a good AUTH says nothing about the IKE SA
 fn authenticate(
     connection: &Connection,

@@ -323,7 +323,7 @@ fn refused(
         .filter(|group| may_change && *group != half.state.private.group)
         .and_then(|group| other_group(cx, &offer, group))
     {
-        //= RFC 7296 section 2.7 #5: again with the group that the responder wants
+        //= RFC 7296 section 1.2 #4: again with the group that the responder wants
         half.state.private = private;
         public = value;
     } else {
@@ -332,7 +332,7 @@ fn refused(
         }
         return Step::Ignored(Drop::UnauthenticatedError);
     }
-    //= RFC 7296 section 2.7 #6: and all that was offered before
+    //= RFC 7296 section 1.2 #5: and all that was offered before
     half.state.request = request(cx.config, &half.state, offer, public, connection);
     Step::Again
 }

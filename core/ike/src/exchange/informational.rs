@@ -35,7 +35,6 @@ pub(crate) fn delete_children(spis: Vec<EspSpi>) -> Request {
 /// Answers a request.
 //= RFC 7296 section 1.4 #4: there is an answer to every request
 //= RFC 7296 section 2.21.4 #7: notifications of suspicious messages change nothing
-//= RFC 7296 section 2.20 #1: nobody is told our version
 //= RFC 7296 section 4 #4: likewise
 pub(crate) fn respond(
     cx: &mut Context<'_>,

@@ -386,6 +386,7 @@ fn is_undecided(cx: &Context<'_>, id: IkeSaId) -> bool {
 }
 
 /// The peer's product of a collision is the one that stays, if that is not yet decided.
+//= RFC 7296 section 2.8.2 #1: it then inherits the Child SAs
 fn adopt(cx: &mut Context<'_>, old: &mut IkeSa, id: IkeSaId, tx: &mut Transaction) {
     if is_undecided(cx, id)
         && let Some(mut new) = cx.tables.take(id)

@@ -126,6 +126,7 @@ fn derive(algorithms: &IkeAlgorithms, shared: &str, ni: &str, nr: &str, response
     derive_ike(algorithms, &Secret::new(bytes(shared)), nonces, spis).expect("known algorithms")
 }
 
+//= RFC 7296 section 2.13 #4: all of a length
 #[test]
 fn keys_of_an_ike_sa_with_aes_gcm() {
     let keys = derive(&gcm(), GCM_SHARED, GCM_NI, GCM_NR, GCM_RESPONSE);
@@ -181,6 +182,8 @@ fn auth_values_of_both_sides() {
     assert_eq!((initiator, responder), (bytes(CBC_AUTH_I), bytes(CBC_AUTH_R)));
 }
 
+//= RFC 7296 section 2.17 #1: in order
+//= RFC 7296 section 2.17 #2: likewise
 #[test]
 fn keys_of_child_sas() {
     let keys = derive(&gcm(), GCM_SHARED, GCM_NI, GCM_NR, GCM_RESPONSE);

@@ -25,6 +25,11 @@ fn plain() -> Vec<IkeProposal> {
 
 const SENT_NONE: KeyExchangeUse = KeyExchangeUse::Allowed { sent: Group::None };
 
+//= RFC 7296 section 2.7 #1: one suite
+//= RFC 7296 section 2.7 #2: of the protocol that was offered
+//= RFC 7296 section 3.3 #1: in order of preference
+//= RFC 7296 section 3.3.1 #2: under the number that was offered
+//= RFC 7296 section 3.3.4 #2: held against the configuration
 #[test]
 fn our_order_decides() {
     let ours = plain();
@@ -47,6 +52,8 @@ fn the_group_of_the_peers_public_value_is_preferred() {
     assert_eq!(other.algorithms.group, Group::X25519);
 }
 
+//= RFC 7296 section 3.14 #2: not even if the configuration says so
+//= RFC 7296 section 5 #2: so encryption cannot be none
 #[test]
 fn what_is_not_implemented_is_never_chosen() {
     let unknown =
@@ -55,6 +62,7 @@ fn what_is_not_implemented_is_never_chosen() {
     assert!(choose_esp(&[unknown], &offer, SENT_NONE).is_none());
 }
 
+//= RFC 7296 section 3.3.6 #6: the proposal is, others are not
 #[test]
 fn a_proposal_with_an_unknown_kind_of_transform_is_passed_over() {
     let ours = plain();
@@ -67,6 +75,7 @@ fn a_proposal_with_an_unknown_kind_of_transform_is_passed_over() {
     assert_eq!(choose_ike(&ours, &offer, 0, Group::X25519, false).unwrap().number, 1);
 }
 
+//= RFC 7296 section 3.3.6 #9: no key exchange where none is chosen
 #[test]
 fn forward_secrecy_as_configured_or_as_the_peer_wants() {
     let strict = esp(&[gcm(256)], &[Group::X25519], &[Esn::No]);
@@ -109,6 +118,11 @@ fn extended_sequence_numbers_when_both_can() {
     assert_eq!(chosen(&yes, &no), None);
 }
 
+//= RFC 7296 section 3.3.6 #1: one whole suite
+//= RFC 7296 section 3.3.6 #2: of one proposal
+//= RFC 7296 section 3.3.6 #3: one transform of each type
+//= RFC 7296 section 3.3.6 #4: as it was offered
+//= RFC 7296 section 3.3.6 #5: or it is refused
 #[test]
 fn an_answer_must_keep_to_the_offer() {
     let ours = plain();

@@ -45,6 +45,7 @@ impl Auth {
     /// Reads the payload's body, behind the generic header.
     pub(super) fn parse_body(body: &[u8]) -> Result<Auth, ParseError> {
         let mut reader = Reader::new("Authentication payload", body);
+        //= RFC 7296 section 3.8 #1: reserved octets are not looked at
         let method = AuthMethod::from_number(reader.u8()?);
         reader.take(3)?;
         Ok(Auth { method, data: reader.rest().to_vec() })
@@ -52,6 +53,7 @@ impl Auth {
 
     /// Writes the payload's body.
     pub(super) fn emit_body(&self, out: &mut Vec<u8>) {
+        //= RFC 7296 section 3.8 #1: reserved octets are zero
         out.extend_from_slice(&[self.method.number(), 0, 0, 0]);
         out.extend_from_slice(&self.data);
     }

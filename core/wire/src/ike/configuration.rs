@@ -148,6 +148,7 @@ impl Attribute {
             13 => Attribute::InternalIp4Subnet(ipv4_subnet(bytes)?),
             15 => Attribute::InternalIp6Subnet(ipv6_prefix(bytes)?),
             25 => Attribute::InternalDnsDomain(domain(bytes)?),
+            //= RFC 7296 section 1.7 #1: 5 is none that we know
             _ => return None,
         })
     }
@@ -190,6 +191,7 @@ impl Configuration {
     /// Reads the payload's body, behind the generic header.
     pub(super) fn parse_body(body: &[u8]) -> Result<Configuration, ParseError> {
         let mut reader = Reader::new(WHAT, body);
+        //= RFC 7296 section 3.15 #1: reserved octets are not looked at
         let kind = ConfigurationType::from_number(reader.u8()?);
         reader.take(3)?;
         let mut attributes = Vec::new();
@@ -197,6 +199,7 @@ impl Configuration {
             if attributes.len() == MAX_ATTRIBUTES {
                 return Err(ParseError::Value(WHAT));
             }
+            //= RFC 7296 section 3.15.1 #1: the reserved bit is not looked at
             let attribute = reader.u16()? & 0x7fff;
             let length = usize::from(reader.u16()?);
             attributes.push(Attribute::parse(attribute, reader.take(length)?));
@@ -206,9 +209,11 @@ impl Configuration {
 
     /// Writes the payload's body.
     pub(super) fn emit_body(&self, out: &mut Vec<u8>) {
+        //= RFC 7296 section 3.15 #1: reserved octets are zero
         out.extend_from_slice(&[self.kind.number(), 0, 0, 0]);
         for attribute in &self.attributes {
             let (kind, value) = attribute.encode();
+            //= RFC 7296 section 3.15.1 #1: the reserved bit is zero
             out.extend_from_slice(&(kind & 0x7fff).to_be_bytes());
             out.extend_from_slice(&length16(value.len()).to_be_bytes());
             out.extend_from_slice(&value);
@@ -224,6 +229,8 @@ mod tests {
         Configuration::parse_body(body).expect("the payload is sound")
     }
 
+    //= RFC 7296 section 3.15 #4: what is not known is passed over
+    //= RFC 7296 section 3.15 #5: without an error
     #[test]
     fn an_attribute_of_a_wrong_length_is_none_that_we_know() {
         let v6 = [0xfd; 16];

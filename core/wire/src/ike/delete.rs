@@ -7,6 +7,8 @@ use crate::reader::Reader;
 
 /// The payload.
 #[derive(Debug, Clone, PartialEq, Eq)]
+//= RFC 7296 section 3.11 #1: one protocol
+//= RFC 7296 section 3.11 #2: and no other beside it
 pub enum Delete {
     /// The IKE SA that the message belongs to.
     Ike,
@@ -29,6 +31,7 @@ impl Delete {
         match (protocol, spi_size) {
             // The count says nothing where there are no SPIs.
             (Protocol::Ike, 0) => Ok(Delete::Ike),
+            //= RFC 7296 section 3.11 #3: four octets for ESP, none for IKE
             (Protocol::Esp, 4) => {
                 let (spis, _) = spis.as_chunks::<4>();
                 Ok(Delete::Esp(spis.iter().map(|spi| EspSpi(u32::from_be_bytes(*spi))).collect()))

@@ -118,8 +118,11 @@ impl RawHeader {
         let mut reader = Reader::new("IKE header", bytes);
         let spis = IkeSpis { initiator: reader.u64()?, responder: reader.u64()? };
         let first = PayloadType(reader.u8()?);
+        //= RFC 7296 section 2.5 #1: the minor version is not looked at
+        //= RFC 7296 section 3.1 #9: likewise
         let major_version = reader.u8()? >> 4;
         let exchange = ExchangeType::from_number(reader.u8()?);
+        //= RFC 7296 section 3.1 #10: other flags are not looked at
         let flags = reader.u8()?;
         let message_id = reader.u32()?;
         let length = reader.u32()?;
@@ -150,6 +153,7 @@ impl Header {
         if usize::try_from(raw.length) != Ok(message.len()) {
             return Err(ParseError::Length("IKE header"));
         }
+        //= RFC 7296 section 3.1 #3: never zero
         if raw.header.spis.initiator == 0 {
             return Err(ParseError::Value("IKE initiator SPI"));
         }
@@ -159,11 +163,15 @@ impl Header {
     /// Writes the header of a message of `length` octets in all.
     pub(super) fn emit(&self, first: PayloadType, length: u32, out: &mut Vec<u8>) {
         let flag = |set: bool, bit: u8| if set { bit } else { 0 };
+        //= RFC 7296 section 3.1 #10: no other flag is set
         let flags = flag(self.from_initiator, FROM_INITIATOR)
             | flag(self.response, RESPONSE)
             | flag(self.higher_version, HIGHER_VERSION);
         out.extend_from_slice(&self.spis.initiator.to_be_bytes());
         out.extend_from_slice(&self.spis.responder.to_be_bytes());
+        //= RFC 7296 section 2.5 #4: version 2 and no other
+        //= RFC 7296 section 3.1 #5: the major version is 2
+        //= RFC 7296 section 3.1 #8: the minor version is 0
         out.extend_from_slice(&[first.0, 0x20, self.exchange.number(), flags]);
         out.extend_from_slice(&self.message_id.to_be_bytes());
         out.extend_from_slice(&length.to_be_bytes());

@@ -91,6 +91,7 @@ impl Identity {
     /// Names the field that is wrong.
     pub fn parse_body(body: &[u8]) -> Result<Identity, ParseError> {
         let mut reader = Reader::new(WHAT, body);
+        //= RFC 7296 section 3.5 #1: reserved octets are not looked at
         let kind = reader.u8()?;
         reader.take(3)?;
         Identity::from_data(kind, reader.rest())
@@ -99,6 +100,7 @@ impl Identity {
     /// Writes the body of an Identification payload without the generic header: what the AUTH
     /// computation signs (RFC 7296 section 2.15).
     #[must_use]
+    //= RFC 7296 section 3.5 #1: reserved octets are zero
     pub fn emit_body(&self) -> Vec<u8> {
         let mut out = vec![self.kind(), 0, 0, 0];
         out.extend_from_slice(&self.data());

@@ -147,6 +147,7 @@ impl Payload {
     }
 
     /// Reads one payload's body; `None` for a type that is not known.
+    //= RFC 7296 section 4 #1: every type is parsed
     fn parse_body(kind: PayloadType, body: &[u8]) -> Result<Option<Payload>, ParseError> {
         Ok(Some(match kind {
             PayloadType::SECURITY_ASSOCIATION => {
@@ -209,6 +210,8 @@ struct Link<'a> {
     body: &'a [u8],
 }
 
+//= RFC 7296 section 2.5 #7: reserved bits are not looked at
+//= RFC 7296 section 3.2 #5: likewise
 fn parse_link<'a>(reader: &mut Reader<'a>) -> Result<Link<'a>, ParseError> {
     let next = PayloadType(reader.u8()?);
     let critical = reader.u8()? & 0x80 != 0;
@@ -248,6 +251,8 @@ fn parse_links(first: PayloadType, bytes: &[u8]) -> Result<Chain, ParseError> {
         let link = parse_link(&mut reader)?;
         if kind == PayloadType::ENCRYPTED {
             reader.finish()?;
+            //= RFC 7296 section 3.1 #1: nothing follows an Encrypted payload
+            //= RFC 7296 section 3.14 #1: likewise
             return Ok(Chain { payloads, encrypted: Some((link.next, None, link.body.len())) });
         }
         if kind == PayloadType::ENCRYPTED_FRAGMENT {
@@ -257,8 +262,12 @@ fn parse_links(first: PayloadType, bytes: &[u8]) -> Result<Chain, ParseError> {
             return Ok(Chain { payloads, encrypted: Some((link.next, Some(fragment), length)) });
         }
         match Payload::parse_body(kind, link.body)? {
+            //= RFC 7296 section 3.2 #3: the critical bit of a known payload says nothing
             Some(payload) => payloads.push(payload),
+            //= RFC 7296 section 2.5 #9: an unknown one that is critical spoils the message
             None if link.critical => return Err(ParseError::Critical(kind.0)),
+            //= RFC 7296 section 2.5 #8: other unknown ones are skipped
+            //= RFC 7296 section 2.5 #11: likewise
             None => {}
         }
         kind = link.next;
@@ -276,6 +285,7 @@ pub fn parse_chain(first: PayloadType, bytes: &[u8]) -> Result<Vec<Payload>, Par
     let chain = parse_links(first, bytes)?;
     match chain.encrypted {
         None => Ok(chain.payloads),
+        //= RFC 7296 section 3.1 #2: none within another
         Some(_) => Err(ParseError::Value("Encrypted payload inside another")),
     }
 }
@@ -283,6 +293,9 @@ pub fn parse_chain(first: PayloadType, bytes: &[u8]) -> Result<Vec<Payload>, Par
 /// Writes payloads one behind the other; also gives the type of the first, 0 when there is none.
 /// No critical bit is set, for RFC 7296 defines all of them. A payload has at most 65,535 octets.
 #[must_use]
+//= RFC 7296 section 2.5 #6: reserved bits are zero
+//= RFC 7296 section 2.5 #12: and so is the critical bit, in responses and elsewhere
+//= RFC 7296 section 3.2 #1: for RFC 7296 defines all that is sent
 pub fn emit_chain(payloads: &[Payload]) -> (PayloadType, Vec<u8>) {
     let mut out = Vec::new();
     let kind_at = |index: usize| payloads.get(index).map_or(PayloadType::NONE, Payload::kind);

@@ -94,6 +94,7 @@ pub enum Esn {
 
 /// One transform.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+//= RFC 7296 section 3.3.3 #1: every type that IKE and ESP know
 pub enum Transform {
     /// Type 1
     Encryption(Encryption),
@@ -180,6 +181,8 @@ impl Encryption {
 
     /// The transform ID, and the key length in bits if the algorithm has one.
     #[must_use]
+    //= RFC 7296 section 2.13 #1: AES says its key length
+    //= RFC 7296 section 3.3.5 #4: what has one length does not
     pub fn number(self) -> (u16, Option<u16>) {
         match self {
             Encryption::AesGcm16 { bits } => (20, Some(bits)),
@@ -339,8 +342,11 @@ impl Transform {
         let body_length = length.checked_sub(4).ok_or(ParseError::Length(WHAT))?;
         let mut body = Reader::new(WHAT, reader.take(body_length)?);
         let kind = body.u8()?;
+        //= RFC 7296 section 3.3.2 #1: a reserved octet is not looked at
         body.u8()?;
         let id = body.u16()?;
+        //= RFC 7296 section 3.3 #7: an attribute stands once
+        //= RFC 7296 section 3.3.5 #1: the key length has its short form alone
         let mut bits = None;
         let mut strange = false;
         while !body.is_empty() {
@@ -363,6 +369,10 @@ impl Transform {
         Ok((transform, more))
     }
 
+    //= RFC 7296 section 3.3 #7: one attribute at most
+    //= RFC 7296 section 3.3.5 #1: in its short form
+    //= RFC 7296 section 3.3.5 #3: in network byte order
+    //= RFC 7296 section 3.3.2 #1: reserved octets are zero
     fn emit(self, more: bool, out: &mut Vec<u8>) {
         let (kind, id, bits) = self.number();
         let length = SUBSTRUCTURE_LENGTH + if bits.is_some() { 4 } else { 0 };
@@ -391,6 +401,7 @@ fn parse_more(reader: &mut Reader<'_>, mark: u8) -> Result<bool, ParseError> {
 impl Proposal {
     /// Reads one proposal and whether another follows.
     fn parse(reader: &mut Reader<'_>) -> Result<(Proposal, bool), ParseError> {
+        //= RFC 7296 section 3.3.1 #1: the reserved octet is not looked at
         let more = parse_more(reader, 2)?;
         let length = usize::from(reader.u16()?);
         let body_length = length.checked_sub(4).ok_or(ParseError::Length(WHAT))?;
@@ -411,6 +422,7 @@ impl Proposal {
         let mut transforms = Vec::with_capacity(count.min(16));
         for index in 0..count {
             let (transform, another) = Transform::parse(&mut body)?;
+            //= RFC 7296 section 3.3 #2: lengths and counts agree
             if another != (index + 1 < count) {
                 return Err(ParseError::Value(WHAT));
             }
@@ -422,6 +434,7 @@ impl Proposal {
 
     fn emit(&self, more: bool, out: &mut Vec<u8>) {
         let start = out.len();
+        //= RFC 7296 section 3.3.1 #1: the reserved octet is zero
         out.extend_from_slice(&[if more { 2 } else { 0 }, 0, 0, 0]);
         out.extend_from_slice(&[self.number, self.protocol.number()]);
         out.extend_from_slice(&[length8(self.spi.len()), length8(self.transforms.len())]);

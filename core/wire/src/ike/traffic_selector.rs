@@ -96,6 +96,8 @@ impl TrafficSelector {
     }
 
     /// All traffic of a range. The caller has seen to it that both are of one family and in order.
+    //= RFC 7296 section 3.13.1 #1: any port begins at 0
+    //= RFC 7296 section 3.13.1 #2: and ends at 65535
     fn from_range(first: IpAddr, last: IpAddr) -> TrafficSelector {
         TrafficSelector {
             protocol: 0,
@@ -128,6 +130,7 @@ impl TrafficSelector {
 
     /// Whether only packets match whose ports cannot be seen (RFC 4301 section 4.4.1.1).
     #[must_use]
+    //= RFC 7296 section 3.13.1 #3: OPAQUE is 65535 to 0
     pub fn is_opaque_port(&self) -> bool {
         (self.first_port, self.last_port) == (u16::MAX, 0)
     }
@@ -296,6 +299,7 @@ impl TrafficSelectors {
     /// Reads the payload's body, behind the generic header.
     pub(super) fn parse_body(side: Side, body: &[u8]) -> Result<TrafficSelectors, ParseError> {
         let mut reader = Reader::new(WHAT, body);
+        //= RFC 7296 section 3.13 #1: reserved octets are not looked at
         let count = reader.u8()?;
         reader.take(3)?;
         let mut selectors = Vec::new();
@@ -308,6 +312,7 @@ impl TrafficSelectors {
 
     /// Writes the payload's body.
     pub(super) fn emit_body(&self, out: &mut Vec<u8>) {
+        //= RFC 7296 section 3.13 #1: reserved octets are zero
         out.extend_from_slice(&[length8(self.selectors.len()), 0, 0, 0]);
         for selector in &self.selectors {
             selector.emit(out);

@@ -190,6 +190,17 @@ fn limits_have_ranges() {
 }
 
 #[test]
+fn identities_hold_no_terminators() {
+    //= RFC 7296 section 3.5 #2: not in a name
+    //= RFC 7296 section 3.5 #3: nor in an address of mail
+    for to in ["\"gw.example.org\\n\"", "\"gw@example.org\\u0000\""] {
+        let found = after("\"gw@example.org\"", to);
+        assert_eq!(found.len(), 1, "{to:?}: {found:#?}");
+        assert!(found[0].text.contains("is no identity; allowed is"), "{to:?}: {found:#?}");
+    }
+}
+
+#[test]
 fn every_kind_of_mistake_has_its_answer() {
     for (from, to, answer) in [
         ("name = \"a\"    ", "name = \"A\"    ", "is no node name; allowed are"),
@@ -205,10 +216,6 @@ fn every_kind_of_mistake_has_its_answer() {
             "pretends the NAT that `refuse_nat` refuses",
         ),
         ("[node]", "[nodes]", "unknown key `nodes`; allowed is `node`"),
-        //= RFC 7296 section 3.5 #2: no terminators in a name
-        ("\"gw@example.org\"", "\"gw.example.org\\n\"", "is no identity; allowed is"),
-        //= RFC 7296 section 3.5 #3: nor in an address of mail
-        ("\"gw@example.org\"", "\"gw@example.org\\u0000\"", "is no identity; allowed is"),
         ("key = \"/etc/vipsec/store.key\"", "", "`key` is missing; it must be given here"),
         (
             "control = \"10.1.0.3:7400\"",

@@ -129,6 +129,9 @@ pub fn write_secret(path: &Path, secret: &str) -> Result<(), KeyFileError> {
 ///
 /// # Errors
 /// What is wrong and what is allowed; never the key.
+//= RFC 7296 section 2.15 #1: text of any length
+//= RFC 7296 section 2.15 #2: as it is
+//= RFC 7296 section 2.15 #3: or hexadecimal behind 0x
 pub fn psk_from_text(text: &str) -> Result<SecretBytes, String> {
     let bytes = if let Some(hex) = text.strip_prefix("0x") {
         from_hex(hex)
@@ -240,6 +243,8 @@ mod tests {
         }
     }
 
+    //= RFC 7296 section 2.15 #2: nothing is added
+    //= RFC 7296 section 2.15 #3: hexadecimal
     #[test]
     fn pre_shared_keys_in_their_forms() {
         let read = |text: &str| psk_from_text(text).map(|key| key.expose().to_vec());

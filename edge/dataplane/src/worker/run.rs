@@ -328,6 +328,7 @@ impl Worker {
             self.counters.send_no_socket.one();
             return;
         };
+        //= RFC 7296 section 2 #2: four octets of zero on port 4500
         let marker: &[u8] = if local.port() == PORT_ENCAPSULATED { &[0; 4] } else { &[] };
         let bytes = [marker, message].concat();
         let outgoing = [Outgoing { range: 0..bytes.len(), segment: 0, remote, tos: 0 }];

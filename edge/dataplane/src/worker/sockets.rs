@@ -63,6 +63,9 @@ impl Sockets {
             all.push(Socket { kind, fd });
             Ok::<(), DataPlaneError>(())
         };
+        //= RFC 7296 section 2.23 #1: IKE goes from these ports
+        //= RFC 7296 section 2.23 #7: and listens on both
+        //= RFC 7296 section 2.11 #1: to whatever port of the peer
         for vip in &config.vips {
             let ike = SocketAddr::new(vip.vip.0, PORT_IKE);
             udp(ike, Fragmentation::Allowed, Kind::Udp(ike))?;

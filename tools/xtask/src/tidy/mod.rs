@@ -4,7 +4,7 @@
 mod layers;
 mod lengths;
 mod purity;
-mod sources;
+pub(crate) mod sources;
 
 use std::path::Path;
 

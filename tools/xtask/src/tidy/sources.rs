@@ -13,15 +13,15 @@ const BUILT: &str = "fuzz/target";
 const DRAWERS: [&str; 6] = ["utils", "util", "common", "helpers", "helper", "manager"];
 
 /// One Rust file.
-pub(super) struct Source {
+pub(crate) struct Source {
     /// Path from the root of the workspace.
-    pub(super) path: String,
+    pub(crate) path: String,
     /// Its text.
-    pub(super) text: String,
+    pub(crate) text: String,
 }
 
 /// Reads all of them, sorted by path.
-pub(super) fn read(workspace: &Path) -> Result<Vec<Source>> {
+pub(crate) fn read(workspace: &Path) -> Result<Vec<Source>> {
     let mut paths = Vec::new();
     for house in HOUSES {
         collect(&workspace.join(house), &mut paths)?;
