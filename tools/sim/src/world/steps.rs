@@ -1,6 +1,7 @@
 //! The steps of the plan, carried out.
 
 use super::World;
+use crate::blueprint::{CHILD, CONNECTION};
 use crate::host::HostId;
 use crate::network::Quality;
 use crate::observation::Observation;
@@ -42,7 +43,7 @@ impl World {
                     self.on_node(owner, rekey_children);
                 }
             }
-            Step::Reconnect(host) => self.on_node(host, end_ike),
+            Step::Reconnect(host) => self.on_node(host, reconnect),
             Step::AcceptRollback => self.accept_rollback(),
             other => self.disturb(other),
         }
@@ -190,11 +191,14 @@ fn rekey_ike(node: &mut Node, clock: Timestamp, vip: Vip) {
     }
 }
 
-fn end_ike(node: &mut Node, clock: Timestamp, vip: Vip) {
+/// As a user does: what is ended by hand does not begin again by itself.
+fn reconnect(node: &mut Node, clock: Timestamp, vip: Vip) {
     for id in ike_ids(node, clock) {
         // As above.
         let _ = node.handle_terminate_ike(clock, vip, id);
     }
+    // It may be under way already.
+    let _ = node.handle_initiate(clock, vip, CONNECTION, CHILD);
 }
 
 fn ike_ids(node: &Node, clock: Timestamp) -> Vec<IkeSaId> {
