@@ -143,9 +143,12 @@ impl Engine {
     fn note_closed(&mut self, connection: &str, reason: &CloseReason) {
         let Some(place) = self.place_of(connection) else { return };
         let config = &self.config.connections[place];
+        // Somebody may have asked for it again while the end was under way.
+        let again = self.is_under_way(connection) || self.established(connection).is_some();
         let Some(attempts) = self.starts.attempts.get_mut(place) else { return };
         let lost = matches!(reason, CloseReason::PeerDead | CloseReason::Expired);
         attempts.wish = match (reason, config.dpd_action) {
+            (CloseReason::Requested, _) if again => attempts.wish,
             (CloseReason::Requested, _) => Wish::Down,
             (_, DpdAction::Restart) if lost => Wish::Restart,
             (_, DpdAction::Trap) if lost => Wish::Trap,
@@ -250,6 +253,13 @@ impl Engine {
             })
     }
 
+    /// The IKE SA of a connection that has not been told to end.
+    fn established(&self, connection: &str) -> Option<IkeSaId> {
+        let mut sas = self.tables.sas().filter(|sa| sa.about.connection == connection);
+        let lives = |sa: &&crate::sa::IkeSa| sa.is_established() && sa.live.wanted.close.is_none();
+        sas.find(lives).map(crate::sa::IkeSa::id)
+    }
+
     /// How the first messages of an IKE SA are repeated: not for long where the peer may be at
     /// another address.
     pub(super) fn initiation_pace(&self, id: IkeSaId) -> Retransmit {
@@ -293,10 +303,7 @@ impl Engine {
             connection: connection.to_owned(),
             child: child.to_owned(),
         })?;
-        let of_connection =
-            |sa: &&crate::sa::IkeSa| sa.about.connection == connection && sa.is_established();
-        let established = self.tables.sas().find(of_connection).map(crate::sa::IkeSa::id);
-        if let Some(sa) = established.and_then(|id| self.tables.get_mut(id)) {
+        if let Some(sa) = self.established(connection).and_then(|id| self.tables.get_mut(id)) {
             sa.live.wanted.create.insert(child.to_owned());
             return Ok(sa.id());
         }
