@@ -42,6 +42,9 @@ pub struct IkeFrame {
     pub response: bool,
     /// Message ID.
     pub id: u32,
+    /// Nothing of it is encrypted: outside of IKE_SA_INIT it proves nothing, and no peer acts on it
+    /// (RFC 7296 section 2.21.4).
+    pub clear: bool,
     /// Octets of the message.
     pub length: usize,
     /// Names the bytes.

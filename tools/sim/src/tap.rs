@@ -63,19 +63,20 @@ fn esp(bytes: &[u8]) -> Option<Frame> {
 
 fn ike(message: &[u8]) -> Option<Frame> {
     let raw = RawHeader::parse(message).ok()?;
+    let iv_at = match raw.first {
+        PayloadType::ENCRYPTED => Some(encrypted_header_length(false)),
+        PayloadType::ENCRYPTED_FRAGMENT => Some(encrypted_header_length(true)),
+        _ => None,
+    };
     let frame = IkeFrame {
         spis: raw.header.spis,
         exchange: raw.header.exchange,
         from_initiator: raw.header.from_initiator,
         response: raw.header.response,
         id: raw.header.message_id,
+        clear: iv_at.is_none(),
         length: message.len(),
         digest: digest(message),
-    };
-    let iv_at = match raw.first {
-        PayloadType::ENCRYPTED => Some(encrypted_header_length(false)),
-        PayloadType::ENCRYPTED_FRAGMENT => Some(encrypted_header_length(true)),
-        _ => None,
     };
     let iv = iv_at.and_then(|at| word(message, at));
     Some(Frame::Ike(frame, iv))

@@ -122,6 +122,9 @@ impl Checker for Sequence {
                 Ok(())
             }
             Observation::EspArrived(at, frame) if at.is_peer() => self.packet(*at, frame),
+            Observation::IkeArrived(_, frame) | Observation::IkeSent(_, frame) if frame.clear => {
+                Ok(())
+            }
             Observation::IkeArrived(at, frame) if at.is_peer() && !frame.response => {
                 self.request(*at, frame)
             }

@@ -105,6 +105,7 @@ impl Checker for Stored {
                 }
                 self.failing = *failing;
             }
+            Observation::IkeSent(_, frame) if frame.clear => {}
             Observation::IkeSent(by, frame) if by.host.is_node() && frame.response => {
                 return self.response(now, frame);
             }
