@@ -298,14 +298,14 @@ mod tests {
     #[test]
     fn the_version_is_told_only_when_both_want_it() {
         let ask = [Attribute::ApplicationVersion(Vec::new())];
-        assert_eq!(version(&gateway(), &ask), None);
+        assert_eq!(version(&gateway(), &ask), Some(ask[0].clone()));
         let mut open = gateway();
         open.application_version = Some("vipsec".to_owned());
         assert_eq!(version(&open, &[]), None);
         assert_eq!(version(&open, &ask), Some(Attribute::ApplicationVersion(b"vipsec".to_vec())));
         let query = Configuration { kind: ConfigurationType::Request, attributes: ask.to_vec() };
         let silent = answer(Some(&gateway()), Some(&query)).unwrap();
-        assert_eq!(silent.attributes, vec![]);
+        assert_eq!(silent.attributes, ask);
         let set = Configuration { kind: ConfigurationType::Set, ..query };
         assert_eq!(answer(Some(&open), Some(&set)), None);
     }
