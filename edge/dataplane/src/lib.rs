@@ -37,6 +37,7 @@ fn or_abort(what: &str, work: impl FnOnce()) {
     let done = std::panic::catch_unwind(std::panic::AssertUnwindSafe(work));
     if done.is_err() {
         tracing::error!("{what} panicked; the process ends");
+        //= RFC 7296 section 2.4 #7: no worker, with its Child SAs, fails without the whole process
         std::process::abort();
     }
 }
