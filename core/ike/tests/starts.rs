@@ -132,6 +132,23 @@ fn what_an_administrator_ends_stays_down_until_asked_for() {
 }
 
 #[test]
+fn what_is_asked_for_while_its_end_is_under_way_is_begun_anew() {
+    let mut world = world(|_| ());
+    world.initiate(Side::Left, "net");
+    world.run();
+    let ended = world.left.ike();
+    // The order to end it waits, for a rekey of its Child SA is under way.
+    let child = world.left.active_child();
+    world.rekey_child(Side::Left);
+    world.terminate_ike(Side::Left);
+    world.initiate(Side::Left, "net");
+    world.pass(Duration::from_secs(30));
+    world.check_agreement(1, 1);
+    assert_ne!(world.left.ike(), ended);
+    assert_ne!(world.left.active_child(), child);
+}
+
+#[test]
 fn addresses_are_tried_in_turn() {
     let mut world = world(|left| {
         left.connections[0].start = Start::AtStart;

@@ -79,7 +79,7 @@ fn a_restarted_process_gives_the_same_answer_and_installs_the_same_sa() {
     assert_eq!(after[0].children[0].spi_in, before[0].children[0].spi_in);
     assert_eq!(world.node.status().vips[0].epoch, 2, "each process has its own epoch");
     world.deliver(auth);
-    assert_eq!(world.sent, vec![answer], "the peer's repetition is answered byte for byte");
+    assert_eq!(world.sent.last(), Some(&answer), "the peer's repetition is answered byte for byte");
 }
 
 #[test]
