@@ -1,5 +1,5 @@
 //! IKE messages in fragments (RFC 7383), in both roles, before and after a restart of the gateway.
-//! Identities of some hundred characters make the messages of IKE_AUTH longer than 576 octets, the
+//! Identities of some four hundred characters make the messages of IKE_AUTH longer than 576 octets, the
 //! key exchange of a MODP group those of CREATE_CHILD_SA nearly so.
 
 use anyhow::{Result, ensure};
@@ -15,7 +15,7 @@ const IKE: &str = "proposals = [\"aes256gcm16-prfsha256-modp2048\"]\n";
 const ESP: &str = "proposals = [\"aes256gcm16-modp2048\"]\n";
 
 fn long(name: &str) -> String {
-    format!("{}.{name}.test", "x".repeat(600))
+    format!("{}.{name}.test", "x".repeat(400))
 }
 
 /// The gateway's side of a connection, whoever begins.

@@ -168,7 +168,7 @@ fn connection(
         force_encapsulation: head.force_encapsulation,
         mobike: head.mobike.unwrap_or(true),
         return_routability: head.return_routability.unwrap_or(true),
-        synchronise: head.synchronise.unwrap_or(true),
+        synchronise: head.synchronise.unwrap_or(false),
         refuse_nat: head.refuse_nat,
         duplicates: duplicates(head.duplicates.as_ref(), mistakes),
         dpd: Duration::from_secs(mistakes.number(head.dpd_s.as_ref(), 1..=86_400, 30)),
