@@ -3,7 +3,6 @@
 
 mod algorithms;
 mod delete;
-mod fragments;
 mod initiator;
 mod liveness;
 mod peers;
