@@ -22,4 +22,5 @@ fuzz_target!(|bytes: &[u8]| {
     check::<v1::Edges>(bytes);
     check::<v1::Floors>(bytes);
     check::<v1::Mirrored>(bytes);
+    check::<v1::Lease>(bytes);
 });

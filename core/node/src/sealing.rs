@@ -51,3 +51,40 @@ pub(crate) fn open<T: Record>(
     let record = record::decode(plain.expose()).map_err(RecordError::Content)?;
     Ok((sealed.epoch, record))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use vipsec_cluster::store::Revision;
+    use vipsec_wire::id::NodeName;
+    use vipsec_wire::record::v1::EpochRecord;
+
+    struct Sevens;
+
+    impl Random for Sevens {
+        fn fill(&mut self, out: &mut [u8]) {
+            out.fill(7);
+        }
+    }
+
+    /// What stands in the store, to the last octet. The bytes of the records themselves are held in
+    /// the wire crate.
+    #[test]
+    fn a_value_of_the_store_stays_readable() {
+        let store_key = StoreKey::new(&[1; 32]).unwrap();
+        let key = Key::new("vip/192.0.2.1/epoch").unwrap();
+        let owner = NodeName::try_from("a".to_owned()).unwrap();
+        let record = EpochRecord { epoch: Epoch(7), owner, incarnation: 300 };
+        let operation = put(&store_key, key.clone(), Epoch(7), &record, &mut Sevens);
+        let Operation::Put { value, .. } = operation else { panic!("{operation:?}") };
+        let hex: String = value.iter().map(|octet| format!("{octet:02x}")).collect();
+        let golden = "010000000000000007070707070707070707070707a082fe253fd03696d055823d08751be8ad1217df49ff67";
+        assert_eq!(
+            hex, golden,
+            "the sealed form has changed: what a released version has written can not be opened any \
+             more. A new form needs a new version of `Sealed`, beside which the old one stays readable"
+        );
+        let entry = Entry { key, value, revision: Revision(1) };
+        assert_eq!(open(&store_key, &entry), Ok((Epoch(7), record)));
+    }
+}

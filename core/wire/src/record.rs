@@ -36,7 +36,7 @@ pub const RECORD_BYTES_MAX: usize = 16 << 20;
 const WHAT: &str = "record";
 
 /// A type that is stored. Kind and version together name the form for ever: a change of its fields
-/// needs a new version.
+/// needs a new version. Postcard would not notice; `tests/record_golden.rs` does.
 pub trait Record: Serialize + DeserializeOwned {
     /// Which record it is, so that bytes that were copied to another place do not pass for another
     /// type.
@@ -47,6 +47,9 @@ pub trait Record: Serialize + DeserializeOwned {
 
 macro_rules! records {
     ($($kind:literal $version:literal $record:ty;)*) => {
+        /// Kind and version of every form of record that is written.
+        pub const FORMS: &[(u8, u8)] = &[$(($kind, $version)),*];
+
         $(impl Record for $record {
             const KIND: u8 = $kind;
             const VERSION: u8 = $version;
@@ -88,6 +91,7 @@ pub fn decode<T: Record>(bytes: &[u8]) -> Result<T, ParseError> {
     if *kind != T::KIND {
         return Err(ParseError::Value("record kind"));
     }
+    // A second version's reader stands here: it decodes what `v1` still says, and makes a `T` of it.
     if *version != T::VERSION {
         return Err(ParseError::Version { what: WHAT, version: u16::from(*version) });
     }

@@ -74,6 +74,7 @@ record_tests! {
     edges v1::Edges;
     floors v1::Floors;
     mirrored v1::Mirrored;
+    lease v1::Lease;
 }
 
 proptest! {
