@@ -133,7 +133,8 @@ pub(super) fn vipsec(lab: &Lab, namespace: &Namespace, name: &str, vips: String)
 
 /// Takes vipsec down so that the next one can measure: with its SAs deleted and its fence open.
 pub(super) fn take_down(nodes: [Node; 2]) -> Result<()> {
-    for mut node in nodes {
+    // The end that initiates comes first, for it would connect anew when the other one deletes.
+    for mut node in nodes.into_iter().rev() {
         // The other end may have deleted the SA already.
         let _ = node.cli("terminate ike pair");
         node.cli("stop --open")?;

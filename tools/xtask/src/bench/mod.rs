@@ -42,8 +42,8 @@ pub(crate) fn run(json: Option<&Path>, options: Options) -> Result<bool> {
     let handed_over = seal::hand_over(&seal)?;
     crate::demo::prepare(&[(seal::ROWS, handed_over.as_path())])?;
     let throughput =
-        if with_data_path { Some(throughput::measure(&Lab::start()?, options)?) } else { None };
-    let set_ups = setups::measure(&Lab::start()?, options.sas)?;
+        with_data_path.then(|| in_lab(|lab| throughput::measure(lab, options))).transpose()?;
+    let set_ups = in_lab(|lab| setups::measure(lab, options.sas))?;
     let floors = floors::judge(throughput.as_ref(), &seal);
     let report = Report { floors, throughput, set_ups, seal };
     if let Some(throughput) = &report.throughput {
@@ -57,4 +57,10 @@ pub(crate) fn run(json: Option<&Path>, options: Options) -> Result<bool> {
         std::fs::write(path, text).with_context(|| format!("cannot write {}", path.display()))?;
     }
     Ok(report.floors.iter().all(|floor| floor.held))
+}
+
+/// Measures in a lab of its own; the logs of a measurement that fails are kept.
+fn in_lab<T>(measure: impl FnOnce(&Lab) -> Result<T>) -> Result<T> {
+    let lab = Lab::start()?;
+    measure(&lab).inspect_err(|_| lab.save_logs())
 }
