@@ -160,9 +160,11 @@ impl Handle {
         remote: SocketAddr,
         message: &[u8],
     ) -> Result<(), DataPlaneError> {
-        let message = Arc::new(IkeMessage { local, remote, message: message.to_vec() });
+        let message = IkeMessage { local, remote, message: message.to_vec() };
+        let copies = message.copies(usize::from(self.workers()));
         (0..self.workers())
-            .try_for_each(|worker| self.instruct(worker, Instruction::Ike(Arc::clone(&message))))
+            .zip(copies)
+            .try_for_each(|(worker, copy)| self.instruct(worker, Instruction::Ike(copy)))
     }
 
     fn instruct(&self, worker: u16, instruction: Instruction) -> Result<(), DataPlaneError> {

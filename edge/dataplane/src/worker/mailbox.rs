@@ -33,6 +33,12 @@ pub(crate) struct IkeMessage {
 }
 
 impl IkeMessage {
+    /// One for each worker. None is left behind when the last has been given away: a worker may have
+    /// come to it before its sender goes on.
+    pub(crate) fn copies(self, workers: usize) -> impl Iterator<Item = Arc<IkeMessage>> {
+        std::iter::repeat_n(Arc::new(self), workers)
+    }
+
     /// A worker has come to it: the message, if all others have before.
     pub(super) fn taken(self: Arc<IkeMessage>) -> Option<IkeMessage> {
         Arc::into_inner(self)
@@ -114,16 +120,18 @@ mod tests {
         let mailboxes = [(); 2].map(|()| Mailbox::new().expect("eventfd"));
         let address = "192.0.2.1:500".parse().expect("address");
         let message = IkeMessage { local: address, remote: address, message: b"hello".to_vec() };
-        let message = Arc::new(message);
-        for mailbox in &mailboxes {
-            assert!(mailbox.instruct(Instruction::Ike(Arc::clone(&message))).is_ok());
+        let mut copies = message.copies(mailboxes.len());
+        let mut taken = Vec::new();
+        // Each comes to it at once, while the sender is not through yet.
+        for (mailbox, copy) in mailboxes.iter().zip(copies.by_ref()) {
+            assert!(mailbox.instruct(Instruction::Ike(copy)).is_ok());
+            taken.push(match mailbox.next_instruction() {
+                Some(Instruction::Ike(message)) => message.taken().map(|ike| ike.message),
+                _ => None,
+            });
         }
-        drop(message);
-        let taken = mailboxes.each_ref().map(|mailbox| match mailbox.next_instruction() {
-            Some(Instruction::Ike(message)) => message.taken().map(|ike| ike.message),
-            _ => None,
-        });
         assert_eq!(taken, [None, Some(b"hello".to_vec())]);
+        assert!(copies.next().is_none());
     }
 
     #[test]
