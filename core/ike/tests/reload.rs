@@ -95,6 +95,24 @@ fn what_changed_counts_from_the_next_rekey_on() {
     assert!(child.lifetime.soft.seconds.is_some_and(|seconds| seconds <= 120));
 }
 
+//= RFC 7296 section 2.9.2 #1: a rekey that would narrow does not come about
+//= RFC 7296 section 2.9.2 #2: nor one of the peer
+#[test]
+fn a_child_that_may_protect_less_ends_and_one_that_may_protect_more_is_kept() {
+    let mut world = World::established();
+    let set = |world: &mut World, nets: &[&str]| {
+        let selectors: Vec<_> = nets.iter().map(|net| fixed(net)).collect();
+        reconfigure(world, Side::Left, |config| {
+            config.connections[0].children[0].local = selectors;
+        });
+        world.pass(Duration::from_secs(5));
+    };
+    set(&mut world, &["172.31.0.0/16", "10.1.0.0/16"]);
+    world.check_agreement(1, 1);
+    set(&mut world, &["172.31.0.0/16"]);
+    world.check_agreement(1, 0);
+}
+
 #[test]
 fn a_standby_takes_the_configuration_and_ends_nothing() {
     let mut world = World::established();

@@ -1,12 +1,16 @@
 //! Another configuration at run time. SAs whose connection and child are still there are left alone:
-//! what has changed counts for new ones and for their rekeys. SAs of what is gone are deleted.
+//! what has changed counts for new ones and for their rekeys. SAs of what is gone are deleted, and
+//! Child SAs that protect more than their child now may.
 
-use crate::config::{Config, RemoteName};
+use crate::config::{Child, Config, Connection, RemoteName};
 use crate::engine::Engine;
+use crate::exchange::child::Behind;
 use crate::output::CloseReason;
 use crate::sa::IkeSa;
+use crate::selectors::{is_narrowed, resolve};
 use vipsec_crypto::Random;
-use vipsec_wire::id::IkeSaId;
+use vipsec_esp::ChildSa;
+use vipsec_wire::id::{EspSpi, IkeSaId};
 use vipsec_wire::time::Timestamp;
 
 impl Engine {
@@ -45,30 +49,38 @@ impl Engine {
     /// Whether an IKE SA, or one of its Child SAs, is of something that is not configured.
     fn is_unwanted(&self, sa: &IkeSa) -> bool {
         let connection = self.config.connections.iter().find(|c| c.name == sa.about.connection);
-        connection.is_none_or(|connection| {
-            let children = sa.children.iter().filter_map(|link| self.tables.child(link.spi));
-            children.into_iter().any(|child| connection.child(&child.sa.child).is_none())
-        })
+        connection.is_none_or(|connection| !self.outgrown(sa, connection).is_empty())
     }
 
     fn end_what_is_gone(&mut self, id: IkeSaId) {
         let Some(sa) = self.tables.get(id) else { return };
         let connection = self.config.connections.iter().find(|c| c.name == sa.about.connection);
-        let spis = sa.children.iter().map(|link| link.spi);
-        let gone: Vec<_> = match connection {
-            None => Vec::new(),
-            Some(connection) => spis
-                .filter(|spi| {
-                    let child = self.tables.child(*spi);
-                    child.is_some_and(|child| connection.child(&child.sa.child).is_none())
-                })
-                .collect(),
-        };
-        let ends = connection.is_none();
+        let gone = connection.map(|connection| self.outgrown(sa, connection));
         let Some(sa) = self.tables.get_mut(id) else { return };
-        if ends {
-            sa.live.wanted.close = Some(CloseReason::Requested);
+        match gone {
+            Some(spis) => sa.live.wanted.delete.extend(spis),
+            None => sa.live.wanted.close = Some(CloseReason::Requested),
         }
-        sa.live.wanted.delete.extend(gone);
+    }
+
+    /// The Child SAs of which the connection has no child any more, or one of another mode or of
+    /// less than they protect.
+    //= RFC 7296 section 2.9.2 #1: their rekey would narrow the selectors, so they end instead
+    //= RFC 7296 section 2.9.2 #2: whoever asks for it
+    fn outgrown(&self, sa: &IkeSa, connection: &Connection) -> Vec<EspSpi> {
+        let behind = Behind::of(sa);
+        let sides = behind.sides();
+        let covers = |child: &Child, sa: &ChildSa| {
+            child.mode == sa.mode
+                && is_narrowed(&sa.local, &resolve(&child.local, sides.local))
+                && is_narrowed(&sa.remote, &resolve(&child.remote, sides.remote))
+        };
+        let in_place = |spi: &EspSpi| {
+            self.tables.child(*spi).is_none_or(|child| {
+                let configured = connection.child(&child.sa.child);
+                configured.is_some_and(|configured| covers(configured, &child.sa))
+            })
+        };
+        sa.children.iter().map(|link| link.spi).filter(|spi| !in_place(spi)).collect()
     }
 }

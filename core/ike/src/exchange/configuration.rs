@@ -175,9 +175,10 @@ pub(crate) fn request(connection: &Connection) -> Option<Configuration> {
     }
     if v4 || v6 {
         attributes.push(Attribute::InternalDnsDomain(None));
-    }
-    if connection.application_version.is_some() {
-        attributes.push(Attribute::ApplicationVersion(Vec::new()));
+        //= RFC 7296 section 2.19 #4: nothing is asked for beside an address, or for itself alone
+        if connection.application_version.is_some() {
+            attributes.push(Attribute::ApplicationVersion(Vec::new()));
+        }
     }
     let kind = ConfigurationType::Request;
     (!attributes.is_empty()).then_some(Configuration { kind, attributes })

@@ -108,7 +108,7 @@ pub(super) fn prepare(connection: &Connection, max_bytes: u64) -> rusqlite::Resu
     let pages = (bytes / page.max(512)).clamp(16, i64::from(u32::MAX - 1));
     connection.execute_batch(&format!(
         "PRAGMA synchronous = FULL; PRAGMA trusted_schema = OFF; PRAGMA cell_size_check = ON;
-         PRAGMA mmap_size = 0; PRAGMA secure_delete = FAST; PRAGMA temp_store = MEMORY;
+         PRAGMA mmap_size = 0; PRAGMA secure_delete = ON; PRAGMA temp_store = MEMORY;
          PRAGMA journal_size_limit = {LOG_BYTES}; PRAGMA max_page_count = {pages};"
     ))?;
     connection.query_row("PRAGMA journal_mode = WAL", [], |_| Ok(()))?;
