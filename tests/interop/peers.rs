@@ -8,7 +8,7 @@ use vipsec_lab::node::Node;
 use vipsec_lab::probe::Prober;
 use vipsec_lab::run::Lab;
 use vipsec_lab::strongswan::{IkeSa, Settings, StrongSwan};
-use vipsec_lab::topology::{self, HOST, IPV4, Site, VIP};
+use vipsec_lab::topology::{self, CANDIDATES, HOST, IPV4, Site, VIP};
 
 /// How long one end may take to notice what the other did.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(10);
@@ -18,6 +18,12 @@ pub(crate) struct Peers {
     pub(crate) site: Site,
     pub(crate) gateway: Node,
     pub(crate) swan: StrongSwan,
+}
+
+/// A gateway of two nodes with its peer; `peers.gateway` is the owner of the VIP.
+pub(crate) struct Pair {
+    pub(crate) peers: Peers,
+    backup: Node,
 }
 
 /// The `[[vip]]` section up to its connections.
@@ -51,11 +57,18 @@ pub(crate) fn client() -> Settings {
 impl Peers {
     /// Starts both ends; nothing is negotiated yet.
     pub(crate) fn start(lab: &Lab, vips: String, settings: &Settings) -> Result<Self> {
-        let site = Site::build(lab)?;
+        Self::start_in(lab, Site::build(lab)?, vips, settings)
+    }
+
+    /// [`Self::start`] in a network that is there.
+    pub(crate) fn start_in(
+        lab: &Lab,
+        site: Site,
+        vips: String,
+        settings: &Settings,
+    ) -> Result<Self> {
         let gateway = topology::start_gateway(lab, &site, vips)?;
-        wait_for("the gateway to own its VIP", PATIENCE, || {
-            Ok(gateway.role(VIP).is_ok_and(|role| role == "owner").then_some(()))
-        })?;
+        wait_for_role(&gateway, "owner")?;
         let swan = StrongSwan::start(lab, &site.client, settings)?;
         Ok(Self { site, gateway, swan })
     }
@@ -97,6 +110,49 @@ impl Peers {
         })
         .with_context(|| format!("{:?} {:?}", self.swan.sas(), self.gateway.sas()))
     }
+}
+
+impl Pair {
+    /// Starts both nodes and the peer in a network that is there; nothing is negotiated yet.
+    pub(crate) fn start_in(lab: &Lab, site: Site, vips: &str, settings: &Settings) -> Result<Self> {
+        let line = "interface = \"out0\"\n";
+        let vips = vips.replacen(line, &format!("{line}{CANDIDATES}\n"), 1);
+        let mut nodes = topology::start_pair(lab, &site, &vips)?;
+        let swan = StrongSwan::start(lab, &site.client, settings)?;
+        let (backup, gateway) = (nodes.pop(), nodes.pop());
+        let (backup, gateway) = backup.zip(gateway).context("a pair of nodes")?;
+        let pair = Self { peers: Peers { site, gateway, swan }, backup };
+        wait_for_role(&pair.peers.gateway, "owner")?;
+        Ok(pair)
+    }
+
+    /// Kills the owner and waits until the other node has taken over.
+    pub(crate) fn take_over(&mut self) -> Result<()> {
+        wait_for_role(&self.backup, "ready")?;
+        self.peers.gateway.process().kill()?;
+        self.change_places()
+    }
+
+    /// Moves the VIP to the other node.
+    pub(crate) fn transfer(&mut self) -> Result<()> {
+        wait_for_role(&self.backup, "ready")?;
+        let to = self.backup.name();
+        self.peers.gateway.cli(&format!("transfer {VIP} --to {to}"))?;
+        self.change_places()
+    }
+
+    fn change_places(&mut self) -> Result<()> {
+        std::mem::swap(&mut self.peers.gateway, &mut self.backup);
+        wait_for_role(&self.peers.gateway, "owner")
+    }
+}
+
+/// Waits until a node is what it should be to the VIP.
+pub(crate) fn wait_for_role(node: &Node, role: &str) -> Result<()> {
+    wait_for(&format!("{} to be {role}", node.name()), PATIENCE, || {
+        Ok(node.role(VIP).is_ok_and(|now| now == role).then_some(()))
+    })
+    .with_context(|| node.cli("status").unwrap_or_default())
 }
 
 /// Ends a ping and demands that it lost nothing.

@@ -44,6 +44,10 @@ pub const BEHIND: [&str; 3] = ["192.0.2.10/32", "10.3.0.0/24", "10.20.0.0/24"];
 /// owners were deposed.
 const PATIENT: &str = "heartbeat_ms = 50\nlost_after = 10";
 
+/// Who may own the VIP of a pair or of the cluster: a line of its section.
+pub const CANDIDATES: &str =
+    "candidates = [ { node = \"a\", rank = 100 }, { node = \"b\", rank = 50 } ]";
+
 /// Where the addresses of the client and of the protected host end.
 const CLIENT_END: u8 = 1;
 const HOST_END: u8 = 100;
@@ -152,7 +156,24 @@ impl Site {
 /// # Errors
 /// When one does not come up.
 pub fn start_cluster(lab: &Lab, site: &Site) -> Result<Vec<Node>> {
-    let members = NODES
+    start_nodes(lab, site, &NODES, &candidate_vip(&site.plan, true))
+}
+
+/// Starts the candidates a and b with the given `[[vip]]` sections, and waits until each answers.
+///
+/// # Errors
+/// When one does not come up.
+pub fn start_pair(lab: &Lab, site: &Site, vips: &str) -> Result<Vec<Node>> {
+    start_nodes(lab, site, &NODES[..2], vips)
+}
+
+fn start_nodes(
+    lab: &Lab,
+    site: &Site,
+    nodes: &[(&str, u8, &[&str])],
+    vips: &str,
+) -> Result<Vec<Node>> {
+    let members = nodes
         .iter()
         .map(|(name, end, roles)| {
             make_member(lab, name, &bracketed(&site.plan.cluster.host(*end)), roles)
@@ -163,27 +184,23 @@ pub fn start_cluster(lab: &Lab, site: &Site) -> Result<Vec<Node>> {
         key: make_store_key(lab, "store")?,
         when_unavailable: "unprotected".into(),
     };
-    let mut nodes = Vec::new();
-    for (name, _, roles) in NODES {
+    let mut started = Vec::new();
+    for (name, _, roles) in nodes {
         let is_candidate = roles.contains(&"candidate");
         let setup = Setup {
-            name: name.to_owned(),
+            name: (*name).to_owned(),
             store: is_candidate.then(|| store.clone()),
             members: members.clone(),
-            vips: if is_candidate {
-                candidate_vip(&site.plan, true)
-            } else {
-                target_vip(&site.plan)
-            },
+            vips: if is_candidate { vips.to_owned() } else { target_vip(&site.plan) },
             cluster: PATIENT.into(),
             log_level: "debug".into(),
         };
-        nodes.push(Node::start(lab, site.node(name)?, &setup)?);
+        started.push(Node::start(lab, site.node(name)?, &setup)?);
     }
-    for node in &mut nodes {
+    for node in &mut started {
         node.wait_until_up()?;
     }
-    Ok(nodes)
+    Ok(started)
 }
 
 /// A gateway alone, on node a, with the demo's VIP without services.
@@ -221,9 +238,8 @@ pub fn start_gateway(lab: &Lab, site: &Site, vips: String) -> Result<Node> {
 fn candidate_vip(plan: &Plan, is_cluster: bool) -> String {
     let Plan { vip, inner_vip, .. } = plan;
     let behind = plan.behind();
-    let candidates = "candidates = [ { node = \"a\", rank = 100 }, { node = \"b\", rank = 50 } ]";
     let (candidates, services) =
-        if is_cluster { (candidates, services(plan)) } else { ("", String::new()) };
+        if is_cluster { (CANDIDATES, services(plan)) } else { ("", String::new()) };
     let (pools, names) = plan.pool_sections();
     format!(
         "[[vip]]
