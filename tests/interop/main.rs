@@ -2,6 +2,7 @@
 //! userspace ESP does not have.
 
 mod algorithms;
+mod configuration;
 mod delete;
 mod initiator;
 mod liveness;
