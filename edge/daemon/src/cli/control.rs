@@ -119,15 +119,16 @@ pub(super) async fn transfer(
     let events = Client::connect(&daemon.socket).await?.follow("/v1/events").await.ok();
     let began = Instant::now();
     client.post("/v1/transfer", &json!({ "vip": vip, "to": to })).await?;
+    let mut last = None;
     tokio::select! {
-        owned = until_owner(&mut client, vip, to) => owned?,
+        owned = until_owner(&mut client, vip, to, &mut last) => owned?,
         why = called_off(events, vip, to) => return Err(ClientError::Refused(why).into()),
+        // The client may be in the middle of a request: there is no asking it once more.
         () = sleep(patience) => {
-            let owner = owner(&client.get("/v1/status").await?, vip);
             return Err(ClientError::Refused(format!(
                 "{vip}: {to} does not own it {} s after the transfer began; the owner is {}",
                 patience.as_secs(),
-                owner.as_deref().unwrap_or("unknown"),
+                last.as_deref().unwrap_or("unknown"),
             )).into());
         }
     }
@@ -141,11 +142,20 @@ pub(super) async fn transfer(
     Ok(())
 }
 
-async fn until_owner(client: &mut Client, vip: IpAddr, node: &str) -> Result<(), ClientError> {
-    while owner(&client.get("/v1/status").await?, vip).as_deref() != Some(node) {
+/// Waits until `node` owns the VIP; `last` is who was seen to own it last.
+async fn until_owner(
+    client: &mut Client,
+    vip: IpAddr,
+    node: &str,
+    last: &mut Option<String>,
+) -> Result<(), ClientError> {
+    loop {
+        *last = owner(&client.get("/v1/status").await?, vip);
+        if last.as_deref() == Some(node) {
+            return Ok(());
+        }
         sleep(LOOK).await;
     }
-    Ok(())
 }
 
 fn owner(status: &Value, vip: IpAddr) -> Option<String> {

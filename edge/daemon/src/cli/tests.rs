@@ -37,11 +37,16 @@ fn beside_a_node<T>(act: impl FnOnce(&Path) -> T) -> T {
 }
 
 /// A node whose VIP 192.0.2.10 goes where it is told to, after a while; transfers of 192.0.2.11 are
-/// called off, those of 192.0.2.12 come to no end.
+/// called off, those of 192.0.2.12 come to no end, for it answers nothing more.
 async fn answer(mut requests: mpsc::Receiver<Request>, events: Arc<EventLog>) {
     let mut looks = 0;
     let mut owner = "a".to_owned();
+    let (mut silent, mut waiting) = (false, Vec::new());
     while let Some(Request { command, reply }) = requests.recv().await {
+        if silent {
+            waiting.push(reply);
+            continue;
+        }
         let answer = match command {
             Asked::Sas => Ok(json!([])),
             Asked::Status => {
@@ -58,6 +63,7 @@ async fn answer(mut requests: mpsc::Receiver<Request>, events: Arc<EventLog>) {
                 if vip == "192.0.2.10" {
                     owner = to.to_string();
                 }
+                silent = vip == "192.0.2.12";
                 for about in ["192.0.2.99", "192.0.2.11"].iter().filter(|_| vip == "192.0.2.11") {
                     let fields = [("vip", (*about).to_owned()), ("node", to.to_string())];
                     let text = format!("{about}: called off, no answer");
