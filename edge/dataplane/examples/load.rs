@@ -18,6 +18,12 @@ type Failure = Box<dyn Error>;
 /// Bytes of one write or read.
 const CHUNK: usize = 256 << 10;
 
+/// Datagrams that are sent before it is asked whether they have arrived.
+const BURST: u64 = 16;
+
+/// How often that is asked.
+const TRIES: u32 = 20;
+
 /// The byte at an offset: its period is prime, so no shift by a packet's size goes unnoticed.
 fn pattern(offset: u64) -> u8 {
     u8::try_from(offset % 251).unwrap_or(0)
@@ -55,19 +61,20 @@ fn take(stream: &mut TcpStream) -> Result<u64, Failure> {
     }
 }
 
-/// Counts datagrams that came in order and whole, and others; answers an empty one with the counts,
-/// and starts anew.
+/// Counts datagrams that came in order and whole, and others; answers an empty one with the counts.
+/// Number 0 starts anew.
 fn serve_udp(socket: &UdpSocket) {
     let mut buffer = vec![0u8; 1 << 16];
     let (mut right, mut wrong, mut next) = (0u64, 0u64, 0u64);
     while let Ok((length, from)) = socket.recv_from(&mut buffer) {
         if length == 0 {
             let _ = socket.send_to(&[right.to_be_bytes(), wrong.to_be_bytes()].concat(), from);
-            println!("udp {right}");
-            (right, wrong, next) = (0, 0, 0);
             continue;
         }
         let Some(number) = buffer.first_chunk().map(|b| u64::from_be_bytes(*b)) else { continue };
+        if number == 0 {
+            (right, wrong, next) = (0, 0, 0);
+        }
         let whole = (8..length).all(|i| buffer[i] == pattern(number + i as u64));
         if whole && number >= next {
             right += 1;
@@ -111,22 +118,32 @@ fn send_udp(address: SocketAddr, count: u64, size: usize) -> Result<(), Failure>
             *byte = pattern(number + index);
         }
         socket.send(&buffer)?;
-        if number % 16 == 15 {
-            std::thread::sleep(Duration::from_millis(1));
+        if number % BURST == BURST - 1 {
+            arrived(&socket, number + 1)?;
         }
     }
-    std::thread::sleep(Duration::from_millis(100));
-    socket.send(&[])?;
-    socket.set_read_timeout(Some(Duration::from_secs(2)))?;
-    let mut answer = [0u64; 2];
-    let mut bytes = [0u8; 16];
-    socket.recv(&mut bytes)?;
-    for (number, bytes) in answer.iter_mut().zip(bytes.as_chunks().0) {
-        *number = u64::from_be_bytes(*bytes);
-    }
-    let [right, wrong] = answer;
+    let [right, wrong] = arrived(&socket, count)?;
     println!("udp {right} of {count}, {wrong} wrong");
     if wrong == 0 { Ok(()) } else { Err("datagrams changed or out of order".into()) }
+}
+
+/// Asks until as many as were sent have arrived, in order and otherwise, or no more come: no receive
+/// buffer on the way can overflow, however slow the machine is.
+fn arrived(socket: &UdpSocket, sent: u64) -> Result<[u64; 2], Failure> {
+    socket.set_read_timeout(Some(Duration::from_secs(1)))?;
+    let mut last = None;
+    for _ in 0..TRIES {
+        socket.send(&[])?;
+        let mut bytes = [0u8; 16];
+        let Ok(16) = socket.recv(&mut bytes) else { continue };
+        let counts = [0, 8].map(|at| u64::from_be_bytes(core::array::from_fn(|i| bytes[at + i])));
+        last = Some(counts);
+        if counts.iter().sum::<u64>() >= sent {
+            break;
+        }
+        std::thread::sleep(Duration::from_millis(10));
+    }
+    last.ok_or_else(|| "the server does not answer".into())
 }
 
 fn main() -> Result<(), Failure> {
