@@ -21,8 +21,8 @@ const ROWS: [(&str, &str); 13] = [
     ("aes256-sha512-prfsha512-ecp521", "aes256-sha512"),
     ("aes256-sha384-prfsha256-modp3072", "aes256-sha256"),
     ("aes128gcm16-prfsha256-modp4096", "chacha20poly1305"),
-    ("aes256gcm16-prfsha384-modp4096", "aes256-sha384"),
-    ("aes256gcm16-prfsha512-modp3072", "aes128-sha512"),
+    ("aes256gcm16-prfsha384-modp6144", "aes256-sha384"),
+    ("aes256gcm16-prfsha512-modp8192", "aes128-sha512"),
     ("aes256gcm16-prfsha512-ecp521", "aes256gcm16"),
     ("aes128-sha512-prfsha384-x25519", "aes192-sha512"),
 ];

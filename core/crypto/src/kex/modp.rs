@@ -1,7 +1,9 @@
 //! The MODP groups 14 to 18 (RFC 3526), which aws-lc-rs does not offer.
 //!
 //! Arithmetic is crypto-bigint's constant-time Montgomery exponentiation. The private exponents are
-//! at least as long as RFC 3526 section 8 asks, so that they are not the weakest part. The moduli
+//! at least as long as RFC 3526 section 8 asks, so that they are not the weakest part, and no longer:
+//! NIST SP 800-56A (rev. 3, section 5.6.1.1.1) allows short ones in these groups, and a power costs a
+//! twentieth of one with an exponent as long as the modulus (8192 bits: about 20 ms). The moduli
 //! are safe primes, so RFC 6989 section 2.1 asks only that the peer's value is none of 0, 1, p-1 and
 //! above.
 
