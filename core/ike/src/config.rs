@@ -6,6 +6,8 @@
 use crate::proposals::{EspProposal, IkeProposal};
 use core::net::IpAddr;
 use core::time::Duration;
+use vipsec_crypto::certificate::{Authorities, CertificateError, Names, check_key};
+use vipsec_crypto::signature::SigningKey;
 use vipsec_esp::Mode;
 use vipsec_wire::id::Vip;
 use vipsec_wire::ike::{Identity, TrafficSelector};
@@ -156,6 +158,36 @@ impl Connection {
 pub enum Authentication {
     /// Pre-shared keys (RFC 7296 section 2.15); the first entry that fits the peer's identity.
     Psk(Vec<PresharedKey>),
+    /// Certificates on both sides, with digital signatures (RFC 7427).
+    Certificates(Box<Certificates>),
+}
+
+/// Our certificate, and whom we believe the peers' from.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Certificates {
+    /// Our own in DER, then those between it and its authority.
+    pub(crate) chain: Vec<Vec<u8>>,
+    /// The subject of our own, in DER.
+    pub(crate) subject: Vec<u8>,
+    pub(crate) key: SigningKey,
+    pub(crate) authorities: Authorities,
+}
+
+impl Certificates {
+    /// `chain`: our own certificate in DER, then those between it and its authority.
+    ///
+    /// # Errors
+    /// [`CertificateError`] for a certificate that cannot be read, and for a key that is another's.
+    pub fn new(
+        chain: Vec<Vec<u8>>,
+        key: SigningKey,
+        authorities: Authorities,
+    ) -> Result<Certificates, CertificateError> {
+        let own = chain.first().ok_or(CertificateError::Unreadable)?;
+        check_key(own, &key)?;
+        let subject = Names::of(own)?.subject;
+        Ok(Certificates { chain, subject, key, authorities })
+    }
 }
 
 impl Authentication {

@@ -10,6 +10,7 @@
 //!
 //! What is not here: sockets, clock, randomness, the store, ESP packets, configuration text.
 
+mod auth;
 mod child;
 mod config;
 mod context;
@@ -38,8 +39,8 @@ mod timers;
 mod window;
 
 pub use config::{
-    AddressRequest, Authentication, Child, ChildLifetime, Config, Connection, Dpd, DpdAction,
-    Duplicates, FRAGMENT_SIZE, IkeLifetime, Limits, Pool, PresharedKey, RemoteAddresses,
+    AddressRequest, Authentication, Certificates, Child, ChildLifetime, Config, Connection, Dpd,
+    DpdAction, Duplicates, FRAGMENT_SIZE, IkeLifetime, Limits, Pool, PresharedKey, RemoteAddresses,
     RemoteName, Retransmit, Selector, Start,
 };
 pub use engine::{ChildView, Engine, IkeSaView};

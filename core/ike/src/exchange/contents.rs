@@ -1,5 +1,6 @@
 //! The payloads of a message, sorted by what they are.
 
+use vipsec_crypto::certificate::CHAIN_MAX;
 use vipsec_wire::ike::{
     Auth, Configuration, Delete, Identity, KeyExchange, Notify, NotifyType, Payload,
     PuzzleSolution, SecurityAssociation, Side, TrafficSelector,
@@ -14,6 +15,8 @@ pub(crate) struct Contents {
     pub(crate) initiator_identity: Option<Identity>,
     pub(crate) responder_identity: Option<Identity>,
     pub(crate) auth: Option<Auth>,
+    /// Bodies of the CERT payloads.
+    pub(crate) certificates: Vec<Vec<u8>>,
     pub(crate) configuration: Option<Configuration>,
     pub(crate) initiator_selectors: Vec<TrafficSelector>,
     pub(crate) responder_selectors: Vec<TrafficSelector>,
@@ -29,7 +32,7 @@ fn first<T>(place: &mut Option<T>, value: T) {
 }
 
 impl Contents {
-    /// Sorts the payloads. Those that are not understood yet (certificates, EAP) are left out.
+    /// Sorts the payloads. Those that are not understood yet (EAP) are left out.
     //= RFC 7296 section 2.5 #13: in whatever order they stand
     pub(crate) fn sort(payloads: Vec<Payload>) -> Contents {
         let mut contents = Contents::default();
@@ -62,6 +65,9 @@ impl Contents {
             Payload::PuzzleSolution(keys) => first(&mut self.puzzle_solution, keys),
             Payload::Notify(notify) => self.notifies.push(notify),
             Payload::Delete(delete) => self.deletes.push(delete),
+            Payload::Certificate(body) if self.certificates.len() < CHAIN_MAX => {
+                self.certificates.push(body);
+            }
             //= RFC 7296 section 3.12 #1: no Vendor ID changes anything
             //= RFC 7296 section 3.12 #2: they are all ignored
             Payload::Certificate(_)

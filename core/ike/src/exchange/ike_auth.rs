@@ -4,13 +4,11 @@
 //! Whatever is wrong with identity, key or AUTH, the answer is the same and costs the same. CERT,
 //! EAP and further rounds will branch off in `authenticate`.
 
+use crate::auth::{Agreed, SignedOctets, choose_connection, local_identity, psk, verify};
 use crate::child::Child;
 use crate::config::{Connection, Duplicates};
 use crate::context::Context;
 use crate::error::Drop;
-use crate::exchange::auth::{
-    SignedOctets, choose_connection, local_identity, shared_key, shared_key_auth, verify_shared_key,
-};
 use crate::exchange::child::{self, Behind, Ingredients};
 use crate::exchange::configuration::{self, Granted};
 use crate::exchange::contents::{Contents, notify};
@@ -190,7 +188,6 @@ struct Authenticated<'a> {
     connection: &'a Connection,
     local: Identity,
     remote: Identity,
-    key: &'a [u8],
 }
 
 //= RFC 7296 section 1.2 #2: AUTH is right
@@ -208,8 +205,8 @@ fn authenticate<'a>(
     let auth = contents.auth.as_ref().ok_or_else(failed)?;
     let wanted = contents.responder_identity.as_ref();
     let address = datagram.remote.ip();
-    let connection = choose_connection(cx.config, address, remote, wanted, &half.algorithms);
-    let key = connection.and_then(|connection| shared_key(connection, remote));
+    let algorithms = &half.algorithms;
+    let connection = choose_connection(cx.config, address, remote, wanted, algorithms, auth.method);
     let intermediate = ike_intermediate::proof(half);
     let octets = SignedOctets {
         message: &half.request,
@@ -218,16 +215,21 @@ fn authenticate<'a>(
         initiator: true,
         intermediate: &intermediate,
     };
-    let key_or_none = key.unwrap_or(NOBODYS_KEY);
-    let proven = verify_shared_key(&half.algorithms, keys, key_or_none, octets, auth);
-    match (connection, key, proven) {
-        (Some(connection), Some(key), true) => Ok(Authenticated {
+    let agreed = Agreed { algorithms, keys };
+    let proven = match connection {
+        Some(connection) => verify(connection, cx.now, agreed, octets, contents),
+        None => {
+            let _ = psk::verify_shared_key(algorithms, keys, NOBODYS_KEY, octets, auth);
+            false
+        }
+    };
+    match connection.filter(|_| proven) {
+        Some(connection) => Ok(Authenticated {
             connection,
             local: local_identity(cx.config, connection),
             remote: remote.clone(),
-            key,
         }),
-        _ => Err(failed()),
+        None => Err(failed()),
     }
 }
 
@@ -241,6 +243,8 @@ fn establish(
     let internal = || Notify::new(NotifyType::INVALID_SYNTAX, Vec::new());
     let (_, keys) = half.keys.as_ref().ok_or_else(internal)?;
     let peer = authenticate(cx, &half.state, keys, datagram, contents)?;
+    let unverifiable = || Notify::new(NotifyType::AUTHENTICATION_FAILED, Vec::new());
+    let proof = prove(&half.state, keys, &peer).ok_or_else(unverifiable)?;
     if mobike::passed_nat(contents, datagram) {
         return Err(Notify::new(NotifyType::UNEXPECTED_NAT_DETECTED, Vec::new()));
     }
@@ -270,7 +274,7 @@ fn establish(
     sa.window.note_grant(contents);
     mobike::note_addresses(&mut sa, contents);
     tx.create(&sa);
-    let mut payloads = prove(&half.state, keys, &peer);
+    let mut payloads = proof;
     //= RFC 7296 section 2.19 #2: CP before SA
     payloads.extend(granted.reply.clone().map(Payload::Configuration));
     payloads.extend(mobike::offer(peer.connection, Some(contents)));
@@ -308,8 +312,12 @@ pub(crate) fn established_event(sa: &IkeSa) -> Event {
     }
 }
 
-/// IDr and AUTH.
-fn prove(half: &HalfOpenResponder, keys: &IkeKeys, peer: &Authenticated<'_>) -> Vec<Payload> {
+/// IDr, certificates and AUTH; `None` when the peer could not verify what we have.
+fn prove(
+    half: &HalfOpenResponder,
+    keys: &IkeKeys,
+    peer: &Authenticated<'_>,
+) -> Option<Vec<Payload>> {
     let intermediate = ike_intermediate::proof(half);
     let octets = SignedOctets {
         message: &half.response,
@@ -318,9 +326,11 @@ fn prove(half: &HalfOpenResponder, keys: &IkeKeys, peer: &Authenticated<'_>) -> 
         initiator: false,
         intermediate: &intermediate,
     };
-    let auth = shared_key_auth(&half.algorithms, keys, peer.key, octets);
+    let agreed = Agreed { algorithms: &half.algorithms, keys };
+    let (connection, remote) = (peer.connection, Some(&peer.remote));
+    let proof = crate::auth::prove(connection, remote, agreed, octets, &half.request)?;
     let identity = Identification { side: Side::Responder, identity: peer.local.clone() };
-    vec![Payload::Identification(identity), Payload::Auth(auth)]
+    Some([vec![Payload::Identification(identity)], proof].concat())
 }
 
 /// When an IKE SA made now is to be rekeyed, and when it must be gone.

@@ -1,11 +1,11 @@
 //! IKE_AUTH as initiator (RFC 7296 sections 1.2, 2.15, 2.19 and 2.21.2).
 
+use crate::auth::{
+    Agreed, SignedOctets, asked_identity, id_fits, local_identity, prove, signature, verify,
+};
 use crate::config::{AddressRequest, Connection, Duplicates};
 use crate::context::Context;
 use crate::error::Drop;
-use crate::exchange::auth::{
-    SignedOctets, local_identity, shared_key, shared_key_auth, verify_shared_key,
-};
 use crate::exchange::child::{self, Behind, Ingredients, Sides};
 use crate::exchange::configuration;
 use crate::exchange::contents::{Contents, notify};
@@ -35,6 +35,7 @@ use vipsec_wire::ike::{
 use vipsec_wire::record::v1::{
     ChildPhase, Extensions, HalfOpenAuth, HalfOpenInitiator, HalfOpenStep, MobikeRole,
 };
+use vipsec_wire::time::Timestamp;
 
 /// The message ID of the request that an answer is awaited to.
 pub(crate) fn message_id(auth: &HalfOpenAuth) -> u32 {
@@ -50,7 +51,6 @@ pub(crate) fn begin(
 ) -> Option<()> {
     let state = &half.state;
     let local = local_identity(cx.config, connection);
-    let key = our_key(connection)?;
     let message_id = 1 + agreed.intermediates;
     let octets = SignedOctets {
         message: &state.request,
@@ -59,11 +59,13 @@ pub(crate) fn begin(
         initiator: true,
         intermediate: &ike_intermediate::int_auth(&agreed.proof, message_id),
     };
-    let auth = shared_key_auth(&agreed.algorithms, &agreed.keys, key, octets);
+    let keyed = Agreed { algorithms: &agreed.algorithms, keys: &agreed.keys };
+    let proof = prove(connection, connection.remote_id.as_ref(), keyed, octets, &agreed.response)?;
     let id = |side, identity| Payload::Identification(Identification { side, identity });
     let mut payloads = vec![id(Side::Initiator, local.clone())];
-    payloads.extend(connection.remote_id.clone().map(|remote| id(Side::Responder, remote)));
-    payloads.push(Payload::Auth(auth));
+    payloads.extend(signature::request([connection]));
+    payloads.extend(asked_identity(connection).map(|remote| id(Side::Responder, remote)));
+    payloads.extend(proof);
     //= RFC 7296 section 2.19 #1: addresses are asked for in the IKE_AUTH exchange
     //= RFC 7296 section 2.19 #2: CP before SA
     //= RFC 7296 section 4 #6: in its first request
@@ -135,15 +137,6 @@ fn is_known(
     let address = state.addresses.remote.ip();
     let mut ours = cx.tables.sas().filter(|sa| sa.about.local_identity == *local);
     ours.any(|sa| sa.about.connection == connection.name || sa.addresses.remote.ip() == address)
-}
-
-/// The key with which we prove who we are: that of the peer we expect, or the only one there is.
-fn our_key(connection: &Connection) -> Option<&[u8]> {
-    let crate::config::Authentication::Psk(keys) = &connection.authentication;
-    match &connection.remote_id {
-        Some(remote) => shared_key(connection, remote),
-        None => keys.first().map(|entry| entry.key.expose()),
-    }
 }
 
 fn sides_before_assignment<'a>(connection: &Connection, behind: &'a Behind) -> Sides<'a> {
@@ -252,7 +245,7 @@ fn establish(
     let state = &half.state;
     let auth = state.auth.as_ref().ok_or_else(broken)?;
     let connection = cx.connection(&state.connection).ok_or_else(broken)?;
-    let remote = authenticate(connection, state, auth, contents)?;
+    let remote = authenticate(cx.now, connection, state, auth, contents)?;
     let about = describe(cx, state, auth, connection, remote, contents);
     let mut addresses = state.addresses;
     // Without a NAT in front of it the peer is where our request has found it.
@@ -277,6 +270,7 @@ fn establish(
 //= RFC 7296 section 1.2 #3: and of the key of the identity that is claimed
 //= RFC 7296 section 2.21.2 #3: an error beside a good AUTH says nothing about the IKE SA
 fn authenticate(
+    now: Timestamp,
     connection: &Connection,
     state: &HalfOpenInitiator,
     auth: &HalfOpenAuth,
@@ -287,11 +281,11 @@ fn authenticate(
     if let Some(unknown) = errors.find(|error| !error.kind.is_known_error()) {
         return Err(CloseReason::PeerRefused(unknown.kind));
     }
-    let Some(proof) = &contents.auth else {
+    if contents.auth.is_none() {
         let error = contents.error().map(|error| error.kind);
         let missing = CloseReason::ProtocolViolation("IKE_AUTH response without AUTH");
         return Err(error.map_or(missing, CloseReason::PeerRefused));
-    };
+    }
     let failed = CloseReason::AuthenticationFailed;
     let remote = contents.responder_identity.as_ref().ok_or(failed.clone())?;
     let octets = SignedOctets {
@@ -301,9 +295,9 @@ fn authenticate(
         initiator: false,
         intermediate: &ike_intermediate::int_auth(&auth.proof, message_id(auth)),
     };
-    let wanted = connection.remote_id.as_ref().is_none_or(|wanted| wanted == remote);
-    let key = shared_key(connection, remote).ok_or(failed.clone())?;
-    let proven = verify_shared_key(&auth.algorithms, &auth.keys, key, octets, proof);
+    let wanted = connection.remote_id.as_ref().is_none_or(|wanted| id_fits(wanted, remote));
+    let agreed = Agreed { algorithms: &auth.algorithms, keys: &auth.keys };
+    let proven = verify(connection, now, agreed, octets, contents);
     if wanted && proven { Ok(remote.clone()) } else { Err(failed) }
 }
 

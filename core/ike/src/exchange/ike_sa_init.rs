@@ -3,6 +3,7 @@
 //! Nothing here is authenticated. What is kept is bounded: one half-open entry for a request that
 //! could be answered, none for one that is refused or sent back for a cookie.
 
+use crate::auth::signature;
 use crate::config::Connection;
 use crate::context::Context;
 use crate::cookie::Attempt;
@@ -37,6 +38,8 @@ struct Asked<'a> {
     nonce: &'a [u8],
     /// The peer can do IKE_INTERMEDIATE exchanges.
     intermediate: bool,
+    /// The peer can verify digital signatures.
+    signatures: bool,
 }
 
 /// Answers a request.
@@ -61,7 +64,8 @@ pub(crate) fn respond(cx: &mut Context<'_>, datagram: &Datagram, message: &Messa
         return cx.drop(Drop::Malformed);
     };
     let intermediate = contents.has(NotifyType::INTERMEDIATE_EXCHANGE_SUPPORTED);
-    let asked = Asked { offer, exchange, nonce, intermediate };
+    let signatures = contents.has(NotifyType::SIGNATURE_HASH_ALGORITHMS);
+    let asked = Asked { offer, exchange, nonce, intermediate, signatures };
     if !admit(cx, datagram, header, &contents, nonce) {
         return;
     }
@@ -249,6 +253,12 @@ fn accept(
         Payload::KeyExchange(exchange),
         Payload::Nonce(Nonce(nonce.clone())),
     ];
+    let address = remote.ip();
+    let connections = cx.config.connections.iter().filter(|c| c.remote.contains(address));
+    payloads.extend(signature::request(connections));
+    if asked.signatures {
+        payloads.push(signature::hash_algorithms());
+    }
     if asked.intermediate && !has_none(&choice.algorithms.additional) {
         payloads.push(notify(NotifyType::INTERMEDIATE_EXCHANGE_SUPPORTED));
     }

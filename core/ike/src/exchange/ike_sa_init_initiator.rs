@@ -4,7 +4,8 @@
 //! An error in an unauthenticated response proves nothing: it is remembered as the likely reason,
 //! and the exchange ends when its next repetition would be due and nothing better has come.
 
-use crate::config::{Config, Connection};
+use crate::auth::signature::hash_algorithms;
+use crate::config::{Authentication, Config, Connection};
 use crate::context::Context;
 use crate::error::{Drop, Error};
 use crate::exchange::contents::{Contents, notify};
@@ -140,6 +141,9 @@ fn request(
         Payload::Nonce(Nonce(state.nonce.clone())),
     ]);
     let IkeAddresses { local, remote, .. } = state.addresses;
+    if matches!(connection.authentication, Authentication::Certificates(_)) {
+        payloads.push(hash_algorithms());
+    }
     if intermediate {
         payloads.push(notify(NotifyType::INTERMEDIATE_EXCHANGE_SUPPORTED));
     }

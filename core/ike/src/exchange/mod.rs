@@ -5,7 +5,6 @@
 //! What is not here: message IDs, encryption, repetition and storing, which are the same for all
 //! exchanges and stand in `engine`.
 
-pub(crate) mod auth;
 pub(crate) mod child;
 pub(crate) mod configuration;
 pub(crate) mod contents;

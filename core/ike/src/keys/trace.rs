@@ -4,7 +4,8 @@
 //! "PFS": a Child SA rekeyed with a key exchange of its own.
 
 use super::*;
-use crate::exchange::auth::{SignedOctets, shared_key_auth};
+use crate::auth::SignedOctets;
+use crate::auth::psk::shared_key_auth;
 use vipsec_wire::ike::{AdditionalGroups, Esn, Identity, Message};
 
 const GCM_REQUEST: &str = concat!(

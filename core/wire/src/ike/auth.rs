@@ -8,7 +8,9 @@ use crate::reader::Reader;
 pub enum AuthMethod {
     /// 2
     SharedKey,
-    /// Any other; signatures (1, 9 to 11, 14) come later.
+    /// 14 (RFC 7427)
+    DigitalSignature,
+    /// Any other.
     Other(u8),
 }
 
@@ -18,6 +20,7 @@ impl AuthMethod {
     pub fn from_number(number: u8) -> AuthMethod {
         match number {
             2 => AuthMethod::SharedKey,
+            14 => AuthMethod::DigitalSignature,
             other => AuthMethod::Other(other),
         }
     }
@@ -27,6 +30,7 @@ impl AuthMethod {
     pub fn number(self) -> u8 {
         match self {
             AuthMethod::SharedKey => 2,
+            AuthMethod::DigitalSignature => 14,
             AuthMethod::Other(number) => number,
         }
     }

@@ -1,6 +1,6 @@
 //! The configuration as the other crates take it: nothing is decided here, only said in their types.
 
-use super::connection::{Child, Connection, Remote};
+use super::connection::{Child, Connection, Proof, Remote};
 use super::node::{Member, WhenUnavailable};
 use super::service::{Method, Protocol, Service, inner_addresses};
 use super::vip::{Replay, Takeback, Vip};
@@ -129,7 +129,10 @@ fn connection(from: &Connection, vip: &Vip) -> vipsec_ike::Connection {
         Remote::At(addresses, names) => (RemoteAddresses::List(addresses.clone()), &names[..]),
     };
     let names = names.iter().map(|name| RemoteName { name: name.clone(), addresses: Vec::new() });
-    let authentication = Authentication::psk(from.psk.expose());
+    let authentication = match &from.proof {
+        Proof::Psk { key, .. } => Authentication::psk(key.expose()),
+        Proof::Pubkey(own) => Authentication::Certificates(own.clone()),
+    };
     vipsec_ike::Connection {
         local_id: from.local_id.clone(),
         remote_id: from.remote_id.clone(),

@@ -20,6 +20,7 @@ pub mod vip;
 mod tests;
 
 use crate::keys;
+use connection::Proof;
 use mistake::{ConfigError, Mistakes};
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
@@ -80,7 +81,9 @@ impl Config {
     pub fn notes(&self, path: &Path) -> Vec<String> {
         let mut notes = Vec::new();
         let connections = self.vips.iter().flat_map(|vip| &vip.connections);
-        let has_keys = connections.clone().any(|connection| connection.psk_in_place);
+        let has_keys = connections
+            .clone()
+            .any(|connection| matches!(connection.proof, Proof::Psk { in_place: true, .. }));
         let mode = std::fs::metadata(path).map(|file| file.permissions().mode() & 0o7777);
         if let Ok(mode) = mode
             && has_keys
@@ -92,7 +95,11 @@ impl Config {
                  mend it with `chmod 600 {file}`, or use `psk_file`"
             ));
         }
-        for connection in connections.filter(|c| c.psk.expose().len() < PSK_ADVISED) {
+        let short = |connection: &&connection::Connection| match &connection.proof {
+            Proof::Psk { key, .. } => key.expose().len() < PSK_ADVISED,
+            Proof::Pubkey(_) => false,
+        };
+        for connection in connections.filter(short) {
             notes.push(format!(
                 "connection {:?}: a pre-shared key of less than {PSK_ADVISED} octets can be guessed \
                  by whoever hears one hand-shake as the gateway",

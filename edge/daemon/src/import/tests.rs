@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::config::Config;
-use crate::config::connection::Remote;
+use crate::config::connection::{Connection, Proof, Remote};
 use std::os::unix::fs::PermissionsExt as _;
 
 /// Imports a text, and reads the outcome as our own configuration.
@@ -37,7 +37,7 @@ fn road_warriors_with_a_pool() {
     let connection = &vip.connections[0];
     assert_eq!((connection.name.as_str(), connection.proposals.len()), ("rw", 1));
     assert_eq!(connection.remote, Remote::Any);
-    assert_eq!(connection.psk.expose(), b"not to be shown");
+    assert_eq!(psk(connection), b"not to be shown");
     assert_eq!(connection.dns_domains, ["corp.example"]);
     assert_eq!(connection.children[0].rekey.as_secs(), 3600);
     assert!(!imported.text.contains("not to be shown"));
@@ -63,7 +63,7 @@ fn sites_that_inherit_and_begin() {
     );
     assert_eq!(imported.left_out, Vec::<String>::new());
     let [one, two] = config.vips[0].connections.as_slice() else { panic!("two connections") };
-    assert_eq!((one.psk.expose(), two.psk.expose()), (&b"first"[..], &[1, 2][..]));
+    assert_eq!((psk(one), psk(two)), (&b"first"[..], &[1, 2][..]));
     assert!(one.force_encapsulation && two.force_encapsulation);
     assert!(
         matches!(&one.remote, Remote::At(a, n) if a.len() == 1 && n == &["branch.example.org"])
@@ -100,4 +100,11 @@ fn a_secret_is_never_written_over() {
     let place = Place { vip: None, interface: "eth0".to_owned(), secrets };
     assert!(matches!(swanctl(&file, &place), Err(ImportError::Key(KeyFileError::Exists(_)))));
     assert_eq!(std::fs::read_to_string(dir.path().join("rw.psk")).expect("there"), "mine");
+}
+
+fn psk(connection: &Connection) -> &[u8] {
+    match &connection.proof {
+        Proof::Psk { key, .. } => key.expose(),
+        Proof::Pubkey(_) => &[],
+    }
 }

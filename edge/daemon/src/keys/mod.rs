@@ -2,6 +2,7 @@
 //! says what it is, so that one cannot be taken for another; only its owner may read it.
 
 mod file;
+pub mod pem;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;

@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
 
@@ -53,6 +53,15 @@ pub struct Connection {
 pub enum Credential {
     /// The same pre-shared key both ways.
     SharedKey(String),
+    /// Certificates both ways, all of them PEM files.
+    Certificate {
+        /// Whom the peer's certificate has to come from.
+        authority: PathBuf,
+        /// The own one.
+        certificate: PathBuf,
+        /// Its private key.
+        key: PathBuf,
+    },
 }
 
 /// A Child SA of a connection.
@@ -74,8 +83,25 @@ pub struct Child {
 pub(super) fn write(directory: &Path, settings: &Settings) -> Result<()> {
     let swanctl = directory.join("swanctl");
     fs::create_dir_all(&swanctl).with_context(|| format!("cannot make {}", swanctl.display()))?;
+    for connection in &settings.connections {
+        if let Credential::Certificate { authority, certificate, key } = &connection.credential {
+            copy(authority, &swanctl.join("x509ca"))?;
+            copy(certificate, &swanctl.join("x509"))?;
+            copy(key, &swanctl.join("private"))?;
+        }
+    }
     put(&directory.join("strongswan.conf"), &daemon_file(directory, settings))?;
     put(&swanctl.join("swanctl.conf"), &connections_file(settings))
+}
+
+fn copy(file: &Path, into: &Path) -> Result<()> {
+    fs::create_dir_all(into).with_context(|| format!("cannot make {}", into.display()))?;
+    let to = into.join(file_name(file));
+    fs::copy(file, &to).with_context(|| format!("cannot copy {}", file.display())).map(|_| ())
+}
+
+fn file_name(path: &Path) -> String {
+    path.file_name().unwrap_or_default().to_string_lossy().into_owned()
 }
 
 fn put(path: &Path, text: &str) -> Result<()> {
@@ -132,7 +158,7 @@ fn connections_file(settings: &Settings) -> String {
     }
     text.push_str("}\nsecrets {\n");
     for (index, connection) in settings.connections.iter().enumerate() {
-        let Credential::SharedKey(key) = &connection.credential;
+        let Credential::SharedKey(key) = &connection.credential else { continue };
         let ids = [("local", &connection.local_id), ("remote", &connection.remote_id)];
         text.push_str(&format!("  ike-{index} {{\n    secret = \"{key}\"\n"));
         for (side, id) in ids.iter().filter(|(_, id)| !id.is_empty()) {
@@ -165,7 +191,14 @@ fn add_connection(text: &mut String, connection: &Connection) {
     }
     text.push_str(&format!("    {}\n", connection.extra));
     for (side, id) in [("local", &connection.local_id), ("remote", &connection.remote_id)] {
-        text.push_str(&format!("    {side} {{\n      auth = psk\n"));
+        let auth = match (&connection.credential, side) {
+            (Credential::SharedKey(_), _) => "psk".to_owned(),
+            (Credential::Certificate { certificate, .. }, "local") => {
+                format!("pubkey\n      certs = {}", file_name(certificate))
+            }
+            (Credential::Certificate { .. }, _) => "pubkey".to_owned(),
+        };
+        text.push_str(&format!("    {side} {{\n      auth = {auth}\n"));
         if !id.is_empty() {
             text.push_str(&format!("      id = {id}\n"));
         }

@@ -47,8 +47,18 @@ const PROGRAM: &str = "vipsec";
 const EDGE: &[&str] = &["vipsec-store", "vipsec-dataplane"];
 
 /// Third-party crates that core may name: data and arithmetic.
-const PURE: [&str; 7] =
-    ["aws-lc-rs", "crypto-bigint", "ml-kem", "postcard", "serde", "thiserror", "zeroize"];
+const PURE: [&str; 10] = [
+    "aws-lc-rs",
+    "crypto-bigint",
+    "ml-kem",
+    "postcard",
+    "rustls-pki-types",
+    "rustls-webpki",
+    "serde",
+    "thiserror",
+    "x509-cert",
+    "zeroize",
+];
 /// What core's tests may name besides.
 const TESTING: [&str; 2] = ["hex", "proptest"];
 /// What may not come into core by a detour either. (`rand_core` may: it is traits alone, and what

@@ -1,0 +1,55 @@
+//! Certificates, revocation lists and private keys in PEM files (RFC 7468).
+
+use super::file;
+use rustls_pki_types::pem::PemObject;
+use rustls_pki_types::{CertificateDer, CertificateRevocationListDer, PrivateKeyDer};
+use std::path::Path;
+use vipsec_crypto::signature::SigningKey;
+
+fn read(path: &Path) -> Result<Vec<u8>, String> {
+    std::fs::read(path)
+        .map_err(|error| format!("{}: {error}; allowed is a PEM file", path.display()))
+}
+
+fn none(path: &Path, what: &str) -> String {
+    format!("{}: no {what} in it; allowed is a PEM file with one or more", path.display())
+}
+
+/// All certificates of a file, in their order.
+///
+/// # Errors
+/// What is wrong and what is allowed.
+pub fn certificates(path: &Path) -> Result<Vec<Vec<u8>>, String> {
+    let text = read(path)?;
+    let all: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(&text).collect();
+    let all = all.map_err(|_| none(path, "certificate"))?;
+    if all.is_empty() {
+        return Err(none(path, "certificate"));
+    }
+    Ok(all.iter().map(|der| der.to_vec()).collect())
+}
+
+/// All revocation lists of a file.
+///
+/// # Errors
+/// What is wrong and what is allowed.
+pub fn revocation_lists(path: &Path) -> Result<Vec<Vec<u8>>, String> {
+    let text = read(path)?;
+    let all: Result<Vec<_>, _> = CertificateRevocationListDer::pem_slice_iter(&text).collect();
+    let all = all.map_err(|_| none(path, "revocation list"))?;
+    if all.is_empty() {
+        return Err(none(path, "revocation list"));
+    }
+    Ok(all.iter().map(|der| der.to_vec()).collect())
+}
+
+/// The private key of a file that nobody but its owner may read.
+///
+/// # Errors
+/// What is wrong and what is allowed; never the key.
+pub fn private_key(path: &Path) -> Result<SigningKey, String> {
+    let text = file::read_private(path).map_err(|error| crate::explain(&error))?;
+    let key = PrivateKeyDer::from_pem_slice(text.as_bytes());
+    let key = key.map_err(|_| none(path, "private key"))?;
+    SigningKey::from_der(key.secret_der()).map_err(|error| format!("{}: {error}", path.display()))
+}
