@@ -2,6 +2,7 @@
 //! userspace ESP does not have.
 
 mod algorithms;
+mod certificates;
 mod configuration;
 mod delete;
 mod initiator;

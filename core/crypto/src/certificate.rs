@@ -16,8 +16,8 @@ use webpki::{
 };
 use x509_cert::Certificate as Parsed;
 use x509_cert::der::{Decode, Encode};
-use x509_cert::ext::pkix::SubjectAltName;
 use x509_cert::ext::pkix::name::GeneralName;
+use x509_cert::ext::pkix::{KeyUsage as UsageBits, SubjectAltName};
 use x509_cert::name::Name;
 
 /// Most certificates of a path, the peer's own included.
@@ -32,6 +32,9 @@ pub enum CertificateError {
     /// A revocation list cannot be read.
     #[error("not a usable certificate revocation list")]
     RevocationList,
+    /// More than [`CHAIN_MAX`] certificates.
+    #[error("more than {CHAIN_MAX} certificates in a chain")]
+    LongChain,
     /// The private key is another one's.
     #[error("the private key is not that of the certificate")]
     OtherKey,
@@ -91,9 +94,8 @@ impl Authorities {
 
     /// The SHA-1 hashes of their public keys, as a CERTREQ payload names them (RFC 7296 section 3.7).
     #[must_use]
-    pub fn key_hashes(&self) -> Vec<u8> {
-        let hash = |anchor| sha1(&[&webpki::spki_for_anchor(anchor)]);
-        self.anchors.iter().flat_map(hash).collect()
+    pub fn key_hashes(&self) -> Vec<[u8; 20]> {
+        self.anchors.iter().map(|anchor| sha1(&[&webpki::spki_for_anchor(anchor)])).collect()
     }
 
     /// Whether a path leads from the first certificate, by way of the others, to an authority, all of
@@ -114,10 +116,35 @@ impl Authorities {
             revocation.map(|b| b.with_status_policy(UnknownStatusPolicy::Allow).build());
         let now = UnixTime::since_unix_epoch(Duration::from_secs(now_s));
         let algorithms = webpki::ALL_VERIFICATION_ALGS;
-        own.verify_for_usage(algorithms, &self.anchors, &others, now, Purpose, revocation, None)
-            .map(|_| ())
-            .map_err(|_| OpenError)
+        let anchors = &self.anchors;
+        let path =
+            own.verify_for_usage(algorithms, anchors, &others, now, Purpose, revocation, None);
+        let path = path.map_err(|_| OpenError)?;
+        let mut issuers = path.intermediate_certificates();
+        let usable =
+            may(chain.first(), signs) && issuers.all(|issuer| may(Some(&issuer.der()), certifies));
+        if usable { Ok(()) } else { Err(OpenError) }
     }
+}
+
+/// What webpki passes over: a keyUsage extension, where there is one, must allow what the key does
+/// (RFC 5280 section 6.1.4 (n), RFC 4945 section 5.1.3.2).
+fn may<D: AsRef<[u8]>>(certificate: Option<&D>, use_of_key: fn(&UsageBits) -> bool) -> bool {
+    let parsed = certificate.and_then(|der| Parsed::from_der(der.as_ref()).ok());
+    let usage = parsed.map(|parsed| parsed.tbs_certificate().get_extension::<UsageBits>());
+    match usage {
+        Some(Ok(usage)) => usage.is_none_or(|(_, usage)| use_of_key(&usage)),
+        Some(Err(_)) | None => false,
+    }
+}
+
+/// Either bit allows signatures in IKE.
+fn signs(usage: &UsageBits) -> bool {
+    usage.digital_signature() || usage.non_repudiation()
+}
+
+fn certifies(usage: &UsageBits) -> bool {
+    usage.key_cert_sign()
 }
 
 impl core::fmt::Debug for Authorities {
@@ -243,10 +270,14 @@ pub fn name_fits(pattern: &[u8], name: &[u8]) -> bool {
         })
 }
 
+/// Whether a distinguished name (DER) is a pattern: one of its values is `*`.
+#[must_use]
+pub fn name_is_pattern(name: &[u8]) -> bool {
+    Name::from_der(name).is_ok_and(|name| name.iter().any(|part| part.value.value() == b"*"))
+}
+
 /// The DER of a distinguished name in the notation of swanctl: `C=CH, O=Example, CN=gw.example.org`,
 /// in the order of the certificate.
-///
-/// # Errors
 /// `None` for anything else.
 #[must_use]
 pub fn name_from_text(text: &str) -> Option<Vec<u8>> {

@@ -1,6 +1,6 @@
-//! The cryptography that IKEv2, ESP and the store need: AEAD, CBC, MAC, PRF, key exchange, node
-//! identity, certificates, record sealing. A thin, typed layer over aws-lc-rs; the one piece of arithmetic of our
-//! own is the MODP group, over crypto-bigint.
+//! The cryptography that IKEv2, ESP and the store need: AEAD, CBC, MAC, PRF, key exchange, signatures
+//! and certificates, node identity, record sealing. A thin, typed layer over aws-lc-rs; the one piece of
+//! arithmetic of our own is the MODP group, over crypto-bigint.
 //!
 //! What is not here: any protocol state, any choice of nonces (the callers own uniqueness), any
 //! source of randomness. Random bytes come in through [`Random`], so that a private value can be

@@ -1,12 +1,12 @@
 //! What an engine is told to do: connections, their children, pools and limits. All of it is typed
 //! and cannot contradict itself in form; text is parsed elsewhere.
 //!
-//! Certificates and EAP will stand in [`Authentication`].
+//! EAP will stand in [`Authentication`].
 
 use crate::proposals::{EspProposal, IkeProposal};
 use core::net::IpAddr;
 use core::time::Duration;
-use vipsec_crypto::certificate::{Authorities, CertificateError, Names, check_key};
+use vipsec_crypto::certificate::{Authorities, CHAIN_MAX, CertificateError, Names, check_key};
 use vipsec_crypto::signature::SigningKey;
 use vipsec_esp::Mode;
 use vipsec_wire::id::Vip;
@@ -177,7 +177,8 @@ impl Certificates {
     /// `chain`: our own certificate in DER, then those between it and its authority.
     ///
     /// # Errors
-    /// [`CertificateError`] for a certificate that cannot be read, and for a key that is another's.
+    /// [`CertificateError`] for a certificate that cannot be read, a key that is another's, and a
+    /// chain that is too long.
     pub fn new(
         chain: Vec<Vec<u8>>,
         key: SigningKey,
@@ -185,6 +186,9 @@ impl Certificates {
     ) -> Result<Certificates, CertificateError> {
         let own = chain.first().ok_or(CertificateError::Unreadable)?;
         check_key(own, &key)?;
+        if chain.len() > CHAIN_MAX {
+            return Err(CertificateError::LongChain);
+        }
         let subject = Names::of(own)?.subject;
         Ok(Certificates { chain, subject, key, authorities })
     }

@@ -68,6 +68,9 @@ fn refused(left: Config, right: Config) {
     assert!(world.left.has_event(failed) || world.right.has_event(failed));
 }
 
+//= RFC 7296 section 1.2 #1: with a chain
+//= RFC 7296 section 3.6 #1: a chain of two each way
+//= RFC 7296 section 3.6 #3: with a chain
 #[test]
 fn every_kind_of_key_in_both_roles() {
     let lefts: [fn() -> Own; 2] = [rsa, || certificate!("p384")];

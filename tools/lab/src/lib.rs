@@ -9,13 +9,13 @@
 
 #![allow(clippy::print_stdout)] // The lab's output is its purpose.
 
+pub mod authority;
 pub mod binaries;
 pub mod capture;
 pub mod clock;
 pub mod command;
 pub mod disk;
 pub mod flow;
-
 pub mod netns;
 pub mod node;
 pub mod packages;

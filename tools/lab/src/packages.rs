@@ -7,7 +7,7 @@ use anyhow::{Context, Result, bail};
 use crate::command;
 
 /// A program that must be there, and the package that brings it on Debian and Ubuntu.
-const NEEDED: [(&str, &str); 10] = [
+const NEEDED: [(&str, &str); 11] = [
     ("ip", "iproute2"),
     ("ping", "iputils-ping"),
     ("sysctl", "procps"),
@@ -18,6 +18,7 @@ const NEEDED: [(&str, &str); 10] = [
     ("iperf3", "iperf3"),
     ("swanctl", "strongswan-swanctl"),
     ("charon-systemd", "charon-systemd"),
+    ("pki", "strongswan-pki"),
 ];
 
 /// Packages that bring no program but must stand beside the others.

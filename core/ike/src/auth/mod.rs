@@ -8,7 +8,7 @@ use crate::config::{Authentication, Config, Connection};
 use crate::exchange::contents::Contents;
 use crate::keys::crypto_prf;
 use core::net::IpAddr;
-use vipsec_crypto::certificate::name_fits;
+use vipsec_crypto::certificate::{name_fits, name_is_pattern};
 use vipsec_wire::ike::{AuthMethod, Identity, Payload};
 use vipsec_wire::record::v1::{IkeAlgorithms, IkeKeys};
 use vipsec_wire::time::Timestamp;
@@ -109,7 +109,7 @@ pub(crate) fn id_fits(wanted: &Identity, found: &Identity) -> bool {
 
 /// The identity to ask a peer for; a pattern cannot be asked for.
 pub(crate) fn asked_identity(connection: &Connection) -> Option<Identity> {
-    let pattern = |id: &Identity| matches!(id, Identity::Other(DN, name) if name.contains(&b'*'));
+    let pattern = |id: &Identity| matches!(id, Identity::Other(DN, name) if name_is_pattern(name));
     connection.remote_id.clone().filter(|id| !pattern(id))
 }
 

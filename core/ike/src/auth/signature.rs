@@ -5,6 +5,7 @@
 
 use crate::auth::{Agreed, DN, SignedOctets};
 use crate::config::{Authentication, Certificates, Connection};
+use std::collections::BTreeSet;
 use vipsec_crypto::certificate::{CHAIN_MAX, Names, verify_signature};
 use vipsec_crypto::signature::{Hash, Scheme};
 use vipsec_wire::ike::{Auth, AuthMethod, Identity, Message, Notify, NotifyType, Payload};
@@ -19,17 +20,25 @@ pub(crate) fn hash_algorithms() -> Payload {
     Payload::Notify(Notify::new(NotifyType::SIGNATURE_HASH_ALGORITHMS, numbers.collect()))
 }
 
-/// CERTREQ with the authorities of these connections; `None` if none of them has any.
+/// Most authorities that are named in a request, so that it leaves room in an IKE_SA_INIT message, which
+/// is never sent in fragments. A peer may have a certificate of another one all the same.
+const AUTHORITIES_MAX: usize = 16;
+
+/// CERTREQ with the authorities of these connections, each once; `None` if none of them has any.
 pub(crate) fn request<'a>(
     connections: impl IntoIterator<Item = &'a Connection>,
 ) -> Option<Payload> {
-    let mut body = vec![X509_SIGNATURE];
+    let mut hashes = Vec::new();
     for connection in connections {
         if let Authentication::Certificates(own) = &connection.authentication {
-            body.extend(own.authorities.key_hashes());
+            hashes.extend(own.authorities.key_hashes());
         }
     }
-    (body.len() > 1).then_some(Payload::CertificateRequest(body))
+    let mut named = BTreeSet::new();
+    hashes.retain(|hash| named.insert(*hash));
+    hashes.truncate(AUTHORITIES_MAX);
+    let body = [&[X509_SIGNATURE], hashes.as_flattened()].concat();
+    (!hashes.is_empty()).then_some(Payload::CertificateRequest(body))
 }
 
 /// The hash functions that the peer's IKE_SA_INIT message names.
@@ -45,6 +54,9 @@ fn hashes_of(peer_init: &[u8]) -> Vec<u16> {
 }
 
 /// Our certificates and our signature.
+//= RFC 7296 section 1.2 #1: our own certificate stands first
+//= RFC 7296 section 3.6 #1: all of the chain, up to CHAIN_MAX
+//= RFC 7296 section 3.6 #3: our own certificate stands first
 pub(super) fn prove(
     own: &Certificates,
     agreed: Agreed<'_>,
@@ -65,6 +77,8 @@ pub(super) fn prove(
 }
 
 /// Whether a peer's certificates lead to our authorities, name its identity, and have signed.
+//= RFC 7296 section 3.6 #1: up to CHAIN_MAX
+//= RFC 7296 section 3.6 #3: AUTH is by the key of the first
 pub(super) fn verify(
     own: &Certificates,
     now: Timestamp,

@@ -254,7 +254,7 @@ fn accept(
         Payload::Nonce(Nonce(nonce.clone())),
     ];
     let address = remote.ip();
-    let connections = cx.config.connections.iter().filter(|c| c.remote.contains(address));
+    let connections = cx.config.connections.iter().filter(|c| c.may_be_at(address));
     payloads.extend(signature::request(connections));
     if asked.signatures {
         payloads.push(signature::hash_algorithms());

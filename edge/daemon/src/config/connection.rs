@@ -235,11 +235,11 @@ fn proof(raw: &file::Connection, read_psk: ReadPsk<'_>, mistakes: &mut Mistakes)
 /// Certificates, private key, authorities and revocation lists from their files.
 fn pubkey(raw: &file::Connection, mistakes: &mut Mistakes) -> Option<Certificates> {
     let head = &raw.head;
-    if let Some(psk) = &head.psk_file {
-        mistakes.at(
-            psk.span(),
-            "`psk_file` is of no use with `auth = \"pubkey\"`; allowed is to leave it out",
-        );
+    let of_psk = [head.psk.as_ref().map(Spanned::span), head.psk_file.as_ref().map(Spanned::span)];
+    for span in of_psk.into_iter().flatten() {
+        let why =
+            "a pre-shared key is of no use with `auth = \"pubkey\"`; allowed is to leave it out";
+        mistakes.at(span, why);
     }
     let (Some(cert), Some(key), Some(ca)) = (&head.cert, &head.key, &head.ca) else {
         mistakes.at(raw.span.clone(), "`cert`, `key` or `ca` is missing; `auth = \"pubkey\"` needs all three, each a PEM file");

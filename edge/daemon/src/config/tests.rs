@@ -277,6 +277,10 @@ fn mistakes_about_ike_have_their_answers() {
     for (from, to, answer) in [
         ("fragment_size = 1280", "fragment_size = 100", "allowed is 576 to 65535"),
         ("duplicates = \"replace\"", "duplicates = \"both\"", choices),
+        ("duplicates = \"replace\"", "auth = \"eap\"", "allowed is \"psk\" or \"pubkey\""),
+        ("duplicates = \"replace\"", "auth = \"pubkey\"", "a pre-shared key is of no use with"),
+        ("psk_file = \"/etc/vipsec/branch.psk\"", "auth = \"pubkey\"", "needs all three"),
+        ("duplicates = \"replace\"", "crl = \"/etc/vipsec/x\"", "need `auth = \"pubkey\"`"),
     ] {
         let found = after(from, to);
         assert!(found.iter().any(|m| m.text.contains(answer)), "{to:?}: {found:#?}");

@@ -5,6 +5,7 @@ use rustls_pki_types::pem::PemObject;
 use rustls_pki_types::{CertificateDer, CertificateRevocationListDer, PrivateKeyDer};
 use std::path::Path;
 use vipsec_crypto::signature::SigningKey;
+use zeroize::Zeroize as _;
 
 fn read(path: &Path) -> Result<Vec<u8>, String> {
     std::fs::read(path)
@@ -50,6 +51,8 @@ pub fn revocation_lists(path: &Path) -> Result<Vec<Vec<u8>>, String> {
 pub fn private_key(path: &Path) -> Result<SigningKey, String> {
     let text = file::read_private(path).map_err(|error| crate::explain(&error))?;
     let key = PrivateKeyDer::from_pem_slice(text.as_bytes());
-    let key = key.map_err(|_| none(path, "private key"))?;
-    SigningKey::from_der(key.secret_der()).map_err(|error| format!("{}: {error}", path.display()))
+    let mut key = key.map_err(|_| none(path, "private key"))?;
+    let signing = SigningKey::from_der(key.secret_der());
+    key.zeroize();
+    signing.map_err(|error| format!("{}: {error}", path.display()))
 }

@@ -6,6 +6,8 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
 
+use crate::authority::Certificate;
+
 /// Everything that one daemon is told.
 #[derive(Debug, Clone, Default)]
 pub struct Settings {
@@ -55,12 +57,12 @@ pub enum Credential {
     SharedKey(String),
     /// Certificates both ways, all of them PEM files.
     Certificate {
-        /// Whom the peer's certificate has to come from.
-        authority: PathBuf,
+        /// Whom the peer's certificate has to come from, and what stands between them and the own.
+        authorities: Vec<PathBuf>,
         /// The own one.
-        certificate: PathBuf,
-        /// Its private key.
-        key: PathBuf,
+        own: Certificate,
+        /// How both sign: `pubkey` for any way, or a scheme as `rsa/pss-sha256`.
+        scheme: String,
     },
 }
 
@@ -84,10 +86,12 @@ pub(super) fn write(directory: &Path, settings: &Settings) -> Result<()> {
     let swanctl = directory.join("swanctl");
     fs::create_dir_all(&swanctl).with_context(|| format!("cannot make {}", swanctl.display()))?;
     for connection in &settings.connections {
-        if let Credential::Certificate { authority, certificate, key } = &connection.credential {
-            copy(authority, &swanctl.join("x509ca"))?;
-            copy(certificate, &swanctl.join("x509"))?;
-            copy(key, &swanctl.join("private"))?;
+        if let Credential::Certificate { authorities, own, .. } = &connection.credential {
+            for authority in authorities {
+                copy(authority, &swanctl.join("x509ca"))?;
+            }
+            copy(&own.certificate, &swanctl.join("x509"))?;
+            copy(&own.key, &swanctl.join("private"))?;
         }
     }
     put(&directory.join("strongswan.conf"), &daemon_file(directory, settings))?;
@@ -193,8 +197,8 @@ fn add_connection(text: &mut String, connection: &Connection) {
     for (side, id) in [("local", &connection.local_id), ("remote", &connection.remote_id)] {
         let auth = match (&connection.credential, side) {
             (Credential::SharedKey(_), _) => "psk".to_owned(),
-            (Credential::Certificate { certificate, .. }, "local") => {
-                format!("pubkey\n      certs = {}", file_name(certificate))
+            (Credential::Certificate { own, scheme, .. }, "local") => {
+                format!("{scheme}\n      certs = {}", file_name(&own.certificate))
             }
             (Credential::Certificate { .. }, _) => "pubkey".to_owned(),
         };
