@@ -127,7 +127,12 @@ impl Ends {
     }
 
     fn start(self, lab: &Lab) -> Result<Peers> {
-        Peers::start(lab, self.vips, &self.settings)
+        let peers = Peers::start(lab, self.vips, &self.settings)?;
+        for index in 0..self.settings.connections.len() {
+            peers.site.client.address("lo", &format!("10.8.{index}.1/32"))?;
+        }
+        peers.site.host.ip(&format!("route add 10.8.0.0/16 via {INNER_VIP}"))?;
+        Ok(peers)
     }
 }
 
@@ -230,15 +235,14 @@ fn refusals(lab: &Lab) -> Result<()> {
     ensure!(peers.swan.initiate("net-claimed").is_err(), "strongSwan believed us");
     peers.wait_for_silence()?;
     for name in ["revoked", "another", "foreign"] {
-        ensure!(peers.gateway.cli(&format!("initiate {name} lan-{name}")).is_ok(), "{name}");
-        let refused = || {
-            Ok(peers
-                .gateway
-                .cli("events --past 20")?
-                .contains("AuthenticationFailed")
-                .then_some(()))
-        };
-        wait_for("the refusal", PATIENCE, refused).with_context(|| name)?;
+        let begun = peers.swan.log()?.len();
+        peers.gateway.cli(&format!("initiate {name} lan-{name}"))?;
+        wait_for("the refusal", PATIENCE, || {
+            let told = peers.swan.log()?[begun..]
+                .contains("parsed INFORMATIONAL request 2 [ N(AUTH_FAILED) ]");
+            Ok(told.then_some(()))
+        })
+        .with_context(|| format!("{name}: {}", peers.swan.log().unwrap_or_default()))?;
         peers.wait_for_silence()?;
     }
     peers.swan.initiate("net-good")?;
@@ -256,8 +260,6 @@ fn takeover(lab: &Lab) -> Result<()> {
     let row = &ROWS[0];
     ends.add_row(row)?;
     let mut peers = ends.start(lab)?;
-    peers.site.client.address("lo", "10.8.0.1/32")?;
-    peers.site.host.ip(&format!("route add 10.8.0.0/16 via {INNER_VIP}"))?;
     peers.swan.initiate("net-pss")?;
     let mut ping = Prober::start(lab, &peers.site.host, "ping", "ping --to 10.8.0.1")?;
     ping.wait_until_flowing(1)?;
