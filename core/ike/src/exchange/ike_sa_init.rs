@@ -17,6 +17,7 @@ use crate::output::{Event, Output};
 use crate::proposals::{Choice, choose_ike, has_none};
 use crate::puzzle;
 use crate::sa::Datagram;
+use core::net::IpAddr;
 use vipsec_wire::ike::{
     ExchangeType, Header, IkeSpis, KeyExchange, Message, Nonce, Notify, NotifyType, Payload, Prf,
     Puzzle, SecurityAssociation, Transform,
@@ -253,12 +254,7 @@ fn accept(
         Payload::KeyExchange(exchange),
         Payload::Nonce(Nonce(nonce.clone())),
     ];
-    let address = remote.ip();
-    let connections = cx.config.connections.iter().filter(|c| c.may_be_at(address));
-    payloads.extend(signature::request(connections));
-    if asked.signatures {
-        payloads.push(signature::hash_algorithms());
-    }
+    payloads.extend(authentication(cx, asked, remote.ip()));
     if asked.intermediate && !has_none(&choice.algorithms.additional) {
         payloads.push(notify(NotifyType::INTERMEDIATE_EXCHANGE_SUPPORTED));
     }
@@ -298,6 +294,15 @@ fn accept(
     //= RFC 7296 section 2.11 #3: from where it was sent to
     //= RFC 7296 section 2.23 #2: port and all
     cx.transmit(local, remote, response);
+}
+
+/// What is said about the ways to authenticate that a peer at this address may use.
+fn authentication(cx: &Context<'_>, asked: &Asked<'_>, address: IpAddr) -> Vec<Payload> {
+    let connections = cx.config.connections.iter().filter(|c| c.may_be_at(address));
+    let mut payloads = Vec::new();
+    payloads.extend(signature::request(connections));
+    payloads.extend(asked.signatures.then(signature::hash_algorithms));
+    payloads
 }
 
 /// Keeps a half-open IKE SA, here and at the backups.
