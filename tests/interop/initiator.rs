@@ -11,10 +11,10 @@ use vipsec_tests::in_lab;
 use crate::liveness::wait_for_checks;
 use crate::peers::{PATIENCE, Pair, Peers, check_unbroken, vip_head};
 
-const BRANCH: &str = "10.8.0.1";
+pub(crate) const BRANCH: &str = "10.8.0.1";
 
 /// A connection that vipsec opens, at start or by command.
-fn branch(start: &str) -> String {
+pub(crate) fn branch(start: &str) -> String {
     format!(
         "{}[[vip.connection]]\nname = \"branch\"\nlocal_id = \"gw@test\"\n\
          remote_id = \"branch@test\"\npsk = \"topsecretpsk\"\nremote = \"{}\"\n\

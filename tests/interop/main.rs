@@ -7,6 +7,7 @@ mod configuration;
 mod delete;
 mod initiator;
 mod liveness;
+mod mobike;
 mod peers;
 mod rekey;
 mod responder;
