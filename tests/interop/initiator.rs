@@ -80,7 +80,7 @@ fn connects(lab: &Lab, start: &str) -> Result<()> {
 }
 
 /// Brings the tunnel up by command.
-fn initiate(peers: &Peers) -> Result<IkeSa> {
+pub(crate) fn initiate(peers: &Peers) -> Result<IkeSa> {
     peers.gateway.cli("initiate branch lan")?;
     peers.only_sa()
 }

@@ -5,6 +5,7 @@ mod algorithms;
 mod certificates;
 mod configuration;
 mod delete;
+mod fragments;
 mod initiator;
 mod liveness;
 mod mobike;

@@ -119,11 +119,13 @@ impl Pair {
         let vips = vips.replacen(line, &format!("{line}{CANDIDATES}\n"), 1);
         let mut nodes = topology::start_pair(lab, &site, &vips)?;
         let swan = StrongSwan::start(lab, &site.client, settings)?;
-        let (backup, gateway) = (nodes.pop(), nodes.pop());
-        let (backup, gateway) = backup.zip(gateway).context("a pair of nodes")?;
-        let pair = Self { peers: Peers { site, gateway, swan }, backup };
-        wait_for_role(&pair.peers.gateway, "owner")?;
-        Ok(pair)
+        // Either may be the first whose store is open.
+        let owner = wait_for("an owner", PATIENCE, || {
+            Ok(nodes.iter().position(|node| node.role(VIP).is_ok_and(|role| role == "owner")))
+        })?;
+        let gateway = nodes.swap_remove(owner);
+        let backup = nodes.pop().context("a pair of nodes")?;
+        Ok(Self { peers: Peers { site, gateway, swan }, backup })
     }
 
     /// Kills the owner and waits until the other node has taken over.

@@ -44,6 +44,9 @@ pub const BEHIND: [&str; 3] = ["192.0.2.10/32", "10.3.0.0/24", "10.20.0.0/24"];
 /// owners were deposed.
 const PATIENT: &str = "heartbeat_ms = 50\nlost_after = 10";
 
+/// A pair's owner is never taken for dead but by its closed connections: what it is for is IKE.
+const CALM: &str = "heartbeat_ms = 50\nlost_after = 100";
+
 /// Who may own the VIP of a pair or of the cluster: a line of its section.
 pub const CANDIDATES: &str =
     "candidates = [ { node = \"a\", rank = 100 }, { node = \"b\", rank = 50 } ]";
@@ -156,7 +159,7 @@ impl Site {
 /// # Errors
 /// When one does not come up.
 pub fn start_cluster(lab: &Lab, site: &Site) -> Result<Vec<Node>> {
-    start_nodes(lab, site, &NODES, &candidate_vip(&site.plan, true))
+    start_nodes(lab, site, &NODES, &candidate_vip(&site.plan, true), PATIENT)
 }
 
 /// Starts the candidates a and b with the given `[[vip]]` sections, and waits until each answers.
@@ -164,7 +167,7 @@ pub fn start_cluster(lab: &Lab, site: &Site) -> Result<Vec<Node>> {
 /// # Errors
 /// When one does not come up.
 pub fn start_pair(lab: &Lab, site: &Site, vips: &str) -> Result<Vec<Node>> {
-    start_nodes(lab, site, &NODES[..2], vips)
+    start_nodes(lab, site, &NODES[..2], vips, CALM)
 }
 
 fn start_nodes(
@@ -172,6 +175,7 @@ fn start_nodes(
     site: &Site,
     nodes: &[(&str, u8, &[&str])],
     vips: &str,
+    cluster: &str,
 ) -> Result<Vec<Node>> {
     let members = nodes
         .iter()
@@ -192,7 +196,7 @@ fn start_nodes(
             store: is_candidate.then(|| store.clone()),
             members: members.clone(),
             vips: if is_candidate { vips.to_owned() } else { target_vip(&site.plan) },
-            cluster: PATIENT.into(),
+            cluster: cluster.into(),
             log_level: "debug".into(),
         };
         started.push(Node::start(lab, site.node(name)?, &setup)?);

@@ -66,6 +66,16 @@ impl StrongSwan {
         Ok(swan)
     }
 
+    /// Replaces its connections and secrets; what is up stays. What its daemon was started with stays,
+    /// too.
+    ///
+    /// # Errors
+    /// When the files cannot be written or the daemon refuses them.
+    pub fn load(&self, settings: &Settings) -> Result<()> {
+        config::write(&self.directory, settings)?;
+        self.swanctl("--load-all").map(|_| ())
+    }
+
     /// Runs `swanctl` with the given words.
     ///
     /// # Errors
