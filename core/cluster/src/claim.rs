@@ -1,7 +1,7 @@
 //! Claiming a VIP: when it has no owner, who goes first, and what becomes of a claim.
 
 use crate::EpochRecord;
-use crate::config::TakeBack;
+use crate::config::{Candidate, TakeBack};
 use crate::damping::{doubled, penalty};
 use crate::event::Event;
 use crate::guard::{Evidence, Terms, Verdict};
@@ -38,29 +38,26 @@ enum Life {
 
 impl VipState {
     fn life(&self, scene: &Scene<'_>) -> Life {
-        let settled = scene.started + scene.config.timers.settle;
-        let unheard = |node: &NodeName| scene.presence(node) == Presence::Unknown;
-        let unheard = self.config.candidates.iter().any(|other| unheard(&other.node));
-        let Some(owner) = &self.owner else {
-            return match self.floor {
-                Epoch(0) => Life::None,
-                _ if unheard => Life::MayLive(settled),
-                _ => Life::None,
-            };
-        };
-        match scene.presence(owner) {
-            _ if self.given_up => Life::None,
-            // The record says that an earlier process of this node owned. Does our own floor say so,
-            // too? If not, it or the store is not what it was: hear the others' floors first.
-            Presence::Own if unheard && self.config.floor.epoch < self.floor => {
-                Life::MayLive(settled)
+        let owner = self.owner.as_ref().filter(|_| !self.given_up);
+        let presence = owner.map(|owner| scene.presence(owner));
+        match presence {
+            Some(Presence::Alive | Presence::Suspected) => Life::Lives,
+            // Whatever the store says, another candidate may know better.
+            _ if self.is_any_unheard(scene) => {
+                Life::MayLive(scene.started + scene.config.timers.settle)
             }
-            Presence::Own => Life::None,
-            Presence::Alive | Presence::Suspected => Life::Lives,
-            Presence::Unknown => Life::MayLive(settled),
-            Presence::Lost if scene.now < self.trusted_until => Life::MayLive(self.trusted_until),
-            Presence::Lost => Life::None,
+            Some(Presence::Lost) if scene.now < self.trusted_until => {
+                Life::MayLive(self.trusted_until)
+            }
+            _ => Life::None,
         }
+    }
+
+    /// Whether the floor of a candidate is not known yet that may still be there: not heard since the
+    /// start of this process, nor for long enough to be taken for lost.
+    fn is_any_unheard(&self, scene: &Scene<'_>) -> bool {
+        let mut others = self.config.candidates.iter();
+        others.any(|other| scene.presence(&other.node) == Presence::Unknown)
     }
 
     fn judge(&self) -> Option<Verdict> {
@@ -153,22 +150,21 @@ impl VipState {
         }
     }
 
-    /// How much later than the first this node's turn is.
+    /// How much later than the first this node's turn is. The last owner, if it is back, goes before
+    /// every rank: its applications are there.
     fn wait_for_turn(&self, scene: &Scene<'_>) -> Duration {
         let (own, timers) = (&scene.config.node, &scene.config.timers);
-        if self.owner.as_ref() == Some(own) && self.floor > Epoch(0) {
+        let owner = self.owner.as_ref().filter(|_| self.floor > Epoch(0));
+        if owner == Some(own) {
             return Duration::ZERO;
         }
+        let is_ahead = |node: &NodeName| owner == Some(node) || self.config.precedes(node, own);
         let first_of_all = self.floor == Epoch(0);
-        let ahead = self.config.candidates.iter().filter(|c| self.config.precedes(&c.node, own));
         let mut wait = Duration::ZERO;
-        for candidate in ahead {
-            let ready = scene.standing(&candidate.node, self.vip()).map(|said| said.standing);
-            match (scene.presence(&candidate.node), ready) {
-                (Presence::Lost | Presence::Own, _) => {}
-                (Presence::Unknown, _) => wait = wait.max(timers.settle),
-                (_, Some(Standing::Ready | Standing::Owner)) => wait += timers.stagger,
-                _ if first_of_all => wait = wait.max(timers.settle),
+        for Candidate { node, .. } in self.config.candidates.iter().filter(|c| is_ahead(&c.node)) {
+            match scene.standing(node, self.vip()).map(|said| said.standing) {
+                Some(Standing::Ready | Standing::Owner) => wait += timers.stagger,
+                Some(_) if first_of_all => wait = wait.max(timers.settle),
                 _ => {}
             }
         }

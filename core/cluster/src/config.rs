@@ -92,7 +92,8 @@ pub struct Timers {
     /// How long a member whose control connection was closed by its kernel has to prove that it
     /// lives. Shorter than a heartbeat interval: it is asked, and answers at once.
     pub verify: Duration,
-    /// How long after the start members that were never heard may still turn up.
+    /// How long after the start members that were never heard may still turn up. Before that nothing
+    /// is claimed while another candidate is unheard: its floor may be above all that the store says.
     pub settle: Duration,
     /// How much later each further candidate claims.
     pub stagger: Duration,

@@ -3,7 +3,8 @@
 //! An epoch that was ever owned must not be owned again: keys would be used twice in one term. The
 //! store alone cannot promise that, for it can be restored from a snapshot. What stands beside it
 //! are the floors: epochs that this node or another member has seen committed, and the births of
-//! the keys in the records.
+//! the keys in the records. They count only when they are known, so a process that has just started
+//! hears the other candidates before it claims (for a bounded time: they may be dead).
 
 use crate::event::{Refusal, Witness};
 use crate::floor::Floor;

@@ -75,6 +75,68 @@ fn a_member_without_a_floor_file_is_warned_by_the_others() {
     assert!(refused.to_string().contains("node b has seen epoch 3"), "{refused}");
 }
 
+/// The store is put back, under the successor, to the epoch that the first owner has noted: what it
+/// finds at its return is just what it knows.
+fn put_back_under_the_successor() -> World {
+    let mut world = World::running(TWO);
+    let old = world.store.snapshot();
+    world.kill(&name("a"));
+    world.run(ms(200));
+    assert_eq!((world.epoch(), world.owner()), (2, Some(name("b"))));
+    world.store.restore(old);
+    assert_eq!(world.floors[&name("a")].epoch, Epoch(1));
+    world
+}
+
+fn check_refused_because_of_b(world: &mut World) {
+    world.kill(&name("b"));
+    world.run(ms(3000));
+    assert!(!world.saw(&name("a"), |e| matches!(e, Event::Claiming { .. })));
+    let refused = refusal(world, "a").expect("it is refused");
+    assert!(refused.to_string().contains("node b has seen epoch 2"), "{refused}");
+    world.act(&name("a"), |cluster, now| {
+        cluster.handle_accept_rollback(now, vip()).expect("there is something to accept");
+    });
+    world.run(ms(100));
+    assert_eq!(world.owners[&Epoch(3)], (name("a"), How::Reset));
+}
+
+#[test]
+fn who_comes_back_hears_what_the_others_have_seen_before_it_claims() {
+    let mut world = put_back_under_the_successor();
+    world.start(&name("a"));
+    world.run(ms(3000));
+    check_refused_because_of_b(&mut world);
+}
+
+#[test]
+fn who_comes_back_waits_for_a_candidate_that_is_hard_to_reach() {
+    let mut world = put_back_under_the_successor();
+    world.part(&name("a"), &name("b"));
+    world.start(&name("a"));
+    world.run(ms(900));
+    world.heal();
+    world.run(ms(3000));
+    check_refused_because_of_b(&mut world);
+}
+
+#[test]
+fn who_comes_back_does_not_wait_for_ever_nor_for_a_target() {
+    let mut world = World::running(THREE);
+    kill_all(&mut world);
+    world.start(&name("a"));
+    let took = world.run_until_owned_above(1, ms(2000));
+    assert!(took >= ms(900) && took < ms(1100), "{took:?}");
+    assert_eq!(world.owners[&Epoch(2)], (name("a"), How::Restart));
+    kill_all(&mut world);
+    for candidate in ["a", "b"] {
+        world.start(&name(candidate));
+    }
+    let took = world.run_until_owned_above(2, ms(2000));
+    assert!(took < ms(100), "{took:?}");
+    assert_eq!(world.owners[&Epoch(3)], (name("a"), How::Restart));
+}
+
 /// The usual restore: a copy of the night is put back under a cluster that has run in one epoch for
 /// days.
 fn rolled_back_within_an_epoch(stop: impl Fn(&mut World)) -> World {

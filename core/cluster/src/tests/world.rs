@@ -459,6 +459,10 @@ impl World {
                 if there {
                     self.act(node, |cluster, now| cluster.handle_link(now, &peer, change));
                 }
+                if there && change == LinkChange::Up {
+                    // New keys of the fabric are shown by a heartbeat.
+                    self.beat(node);
+                }
             }
             Due::Claimed(outcome) => {
                 self.act(node, |cluster, now| cluster.handle_claim(now, vip(), outcome));
