@@ -149,6 +149,23 @@ fn what_is_asked_for_while_its_end_is_under_way_is_begun_anew() {
 }
 
 #[test]
+fn what_is_asked_for_after_its_end_is_tried_until_the_peer_is_back() {
+    for order in [true, false] {
+        let mut world = world(|left| left.connections[0].start = Start::AtStart);
+        world.pass(Duration::from_secs(5));
+        world.loss = Box::new(|_| true);
+        world.terminate_ike(Side::Left);
+        world.pass(Duration::from_millis(if order { 0 } else { 300 }));
+        world.initiate(Side::Left, "net");
+        world.pass(Duration::from_secs(600));
+        assert_eq!(world.left.engine.ike_sa_count(), 0);
+        world.loss = Box::new(|_| false);
+        world.pass(Duration::from_secs(300));
+        world.check_agreement(1, 1);
+    }
+}
+
+#[test]
 fn addresses_are_tried_in_turn() {
     let mut world = world(|left| {
         left.connections[0].start = Start::AtStart;

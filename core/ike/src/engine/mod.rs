@@ -239,8 +239,7 @@ impl Engine {
         rng: &mut dyn Random,
     ) -> Result<(), Error> {
         self.ownership.ok_or(Error::NotOwner)?;
-        let sa = self.tables.get_mut(id).ok_or(Error::NoIkeSa(id))?;
-        sa.live.wanted.close = Some(crate::output::CloseReason::Requested);
+        self.end_when_told(id)?;
         self.settle(now, id, rng);
         Ok(())
     }

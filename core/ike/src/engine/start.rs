@@ -143,19 +143,29 @@ impl Engine {
     fn note_closed(&mut self, connection: &str, reason: &CloseReason) {
         let Some(place) = self.place_of(connection) else { return };
         let config = &self.config.connections[place];
-        // Somebody may have asked for it again while the end was under way.
-        let again = self.is_under_way(connection) || self.established(connection).is_some();
         let Some(attempts) = self.starts.attempts.get_mut(place) else { return };
         let lost = matches!(reason, CloseReason::PeerDead | CloseReason::Expired);
         attempts.wish = match (reason, config.dpd_action) {
-            (CloseReason::Requested, _) if again => attempts.wish,
-            (CloseReason::Requested, _) => Wish::Down,
             (_, DpdAction::Restart) if lost => Wish::Restart,
             (_, DpdAction::Trap) if lost => Wish::Trap,
             (_, DpdAction::Clear) if lost => Wish::Down,
             _ => attempts.wish,
         };
         self.arm_start_if_wanted(place, Timestamp(0));
+    }
+
+    /// Somebody ends an IKE SA. What is asked for later counts, however long the end takes.
+    pub(super) fn end_when_told(&mut self, id: IkeSaId) -> Result<(), Error> {
+        let sa = self.tables.get_mut(id).ok_or(Error::NoIkeSa(id))?;
+        sa.live.wanted.close = Some(CloseReason::Requested);
+        let connection = sa.about.connection.clone();
+        let others = self.established(&connection).is_some()
+            || self.tables.half_open.initiated(&connection).is_some();
+        let place = self.place_of(&connection).filter(|_| !others);
+        if let Some(attempts) = place.and_then(|place| self.starts.attempts.get_mut(place)) {
+            attempts.wish = Wish::Down;
+        }
+        Ok(())
     }
 
     pub(super) fn look_at_start(&mut self, now: Timestamp, place: usize, rng: &mut dyn Random) {
