@@ -17,7 +17,7 @@ use vipsec_node::{Config, Node, VipConfig, WhenUnavailable};
 use vipsec_path::{Limits, Path, PathConfig, Replay};
 use vipsec_wire::cluster::Protocol;
 use vipsec_wire::id::Vip;
-use vipsec_wire::ike::{Encryption, Identity, Integrity};
+use vipsec_wire::ike::{Encryption, Group, Identity, Integrity};
 use vipsec_wire::time::Timestamp;
 
 /// The pre-shared key of everybody.
@@ -199,15 +199,22 @@ fn connection(plan: &Plan, host: HostId) -> Connection {
     connection.dpd = Some(Dpd { idle_s: settings.dpd_s });
     connection.lifetime = settings.ike;
     connection.force_encapsulation = settings.encapsulate;
-    // The checkers do not know yet what moves a peer's address, what RFC 6311 sends under message
-    // ID 0 after each takeover, or messages that travel in fragments.
-    connection.mobike = false;
+    connection.mobike = settings.mobike;
+    // The checkers do not know what RFC 6311 sends under message ID 0 after each takeover.
     connection.synchronise = false;
     connection.proposals.retain(|proposal| proposal.additional.is_empty());
     if settings.cbc {
         connection.proposals = vec![cbc_for_ike()];
     }
+    if settings.additional {
+        connection.proposals.iter_mut().for_each(|proposal| proposal.additional = additional());
+    }
     connection
+}
+
+/// What is exchanged beside the first key exchange: large enough for messages in fragments.
+fn additional() -> Vec<Vec<Group>> {
+    vec![vec![Group::MlKem1024]]
 }
 
 fn cbc_for_ike() -> IkeProposal {
@@ -234,6 +241,12 @@ fn child(settings: &Settings, peer: bool) -> Child {
             additional: Vec::new(),
             esn: EspProposal::usual()[0].esn.clone(),
         }];
+    }
+    if settings.additional {
+        for proposal in &mut child.proposals {
+            proposal.groups = vec![Group::X25519];
+            proposal.additional = additional();
+        }
     }
     child
 }

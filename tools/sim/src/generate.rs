@@ -39,6 +39,10 @@ pub fn plan(seed: u64, length: Option<Duration>) -> Plan {
         sabotage: None,
     };
     schedule(&mut plan, &mut random);
+    // Drawn apart, so that everything else of a seed stays as it was before there were these.
+    let mut later = Generator::new(seed ^ 0x6c61_7465_7221);
+    plan.settings.additional = later.chance(250);
+    plan.settings.mobike = later.chance(400);
     plan
 }
 
@@ -61,6 +65,8 @@ fn settings(random: &mut Generator) -> Settings {
         },
         dpd_s: u32::try_from(random.between(1, 5)).unwrap_or(2),
         cbc: random.chance(200),
+        additional: false,
+        mobike: false,
         encapsulate: random.chance(400),
         window: 1024,
         replay: if random.chance(150) { Replay::Strict } else { Replay::Bounded },

@@ -45,6 +45,8 @@ pub struct IkeFrame {
     /// Nothing of it is encrypted: outside of IKE_SA_INIT it proves nothing, and no peer acts on it
     /// (RFC 7296 section 2.21.4).
     pub clear: bool,
+    /// Which fragment of the message it is (RFC 7383 section 2.5), from 1; 0 for a whole one.
+    pub fragment: u16,
     /// Octets of the message.
     pub length: usize,
     /// Names the bytes.
@@ -244,14 +246,11 @@ impl fmt::Display for IkeFrame {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let way = if self.response { "response" } else { "request" };
         let side = if self.from_initiator { 'i' } else { 'r' };
-        write!(
-            f,
-            "{:?} {way} {} from {side} {} [{:04x}]",
-            self.exchange,
-            self.id,
-            self.spis,
-            self.digest & 0xffff
-        )
+        write!(f, "{:?} {way} {} from {side} {}", self.exchange, self.id, self.spis)?;
+        if self.fragment > 0 {
+            write!(f, " fragment {}", self.fragment)?;
+        }
+        write!(f, " [{:04x}]", self.digest & 0xffff)
     }
 }
 

@@ -56,6 +56,10 @@ pub struct Settings {
     pub dpd_s: u32,
     /// AES-CBC instead of AES-GCM.
     pub cbc: bool,
+    /// Additional key exchanges (RFC 9370), with messages in fragments (RFC 7383).
+    pub additional: bool,
+    /// MOBIKE (RFC 4555).
+    pub mobike: bool,
     /// ESP in UDP.
     pub encapsulate: bool,
     /// Packets of the replay windows.
@@ -146,6 +150,8 @@ impl Settings {
             child: ChildLifetime::default(),
             dpd_s: 5,
             cbc: false,
+            additional: false,
+            mobike: false,
             encapsulate: false,
             window: 1024,
             replay: Replay::Bounded,

@@ -11,6 +11,8 @@ pub enum Sabotage {
     GoBack,
     /// The store confirms what it has not written.
     ForgetfulStore,
+    /// The cluster's IKE messages look as if they were not encrypted.
+    BareAnswers,
     /// Workers are never told that another node is the owner.
     DeafWorkers,
     /// Packets are given to the kernel twice.
@@ -29,10 +31,11 @@ pub enum Sabotage {
 
 impl Sabotage {
     /// All of them.
-    pub const ALL: [Sabotage; 10] = [
+    pub const ALL: [Sabotage; 11] = [
         Sabotage::RepeatIv,
         Sabotage::GoBack,
         Sabotage::ForgetfulStore,
+        Sabotage::BareAnswers,
         Sabotage::DeafWorkers,
         Sabotage::DeliverTwice,
         Sabotage::WrongTarget,

@@ -63,10 +63,14 @@ fn esp(bytes: &[u8]) -> Option<Frame> {
 
 fn ike(message: &[u8]) -> Option<Frame> {
     let raw = RawHeader::parse(message).ok()?;
-    let iv_at = match raw.first {
-        PayloadType::ENCRYPTED => Some(encrypted_header_length(false)),
-        PayloadType::ENCRYPTED_FRAGMENT => Some(encrypted_header_length(true)),
-        _ => None,
+    let whole = encrypted_header_length(false);
+    let (iv_at, fragment) = match raw.first {
+        PayloadType::ENCRYPTED => (Some(whole), None),
+        // Its number stands where a whole message has its IV.
+        PayloadType::ENCRYPTED_FRAGMENT => {
+            (Some(encrypted_header_length(true)), message.get(whole..)?.first_chunk())
+        }
+        _ => (None, None),
     };
     let frame = IkeFrame {
         spis: raw.header.spis,
@@ -75,6 +79,7 @@ fn ike(message: &[u8]) -> Option<Frame> {
         response: raw.header.response,
         id: raw.header.message_id,
         clear: iv_at.is_none(),
+        fragment: fragment.map_or(0, |number| u16::from_be_bytes(*number)),
         length: message.len(),
         digest: digest(message),
     };

@@ -43,6 +43,11 @@ fn a_store_that_forgets() {
 }
 
 #[test]
+fn answers_without_protection() {
+    caught(Sabotage::BareAnswers, "3 stored: an unprotected answer");
+}
+
+#[test]
 fn a_deposed_owner_that_goes_on() {
     // No transfer: the deposed one would lose packets before anything else.
     let plan = Plan::quiet(42, 10).at(3000, Step::PauseOwner).at(5000, Step::WakeAll);

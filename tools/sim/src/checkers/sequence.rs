@@ -31,7 +31,8 @@ struct Window {
 #[derive(Default)]
 struct Requests {
     expected: u32,
-    taken: BTreeMap<u32, u64>,
+    /// The bytes of each fragment, by message ID and number of the fragment.
+    taken: BTreeMap<(u32, u16), u64>,
 }
 
 /// See the module's text.
@@ -43,7 +44,7 @@ pub(super) struct Sequence {
     windows: BTreeMap<(HostId, u32), Window>,
     requests: BTreeMap<(HostId, u64, u64), Requests>,
     /// Answers of the cluster to requests that change state.
-    answers: BTreeMap<(u64, u64, u32), u64>,
+    answers: BTreeMap<(u64, u64, u32, u16), u64>,
 }
 
 impl Sequence {
@@ -86,23 +87,36 @@ impl Sequence {
     fn request(&mut self, at: HostId, frame: &IkeFrame) -> Complaint {
         let name = (at, frame.spis.initiator, frame.spis.responder);
         let requests = self.requests.entry(name).or_default();
-        if frame.id == requests.expected {
-            requests.taken.insert(frame.id, frame.digest);
+        let (id, fragment) = (frame.id, frame.fragment);
+        if id == requests.expected {
             requests.expected += 1;
-            return Ok(());
         }
-        match requests.taken.get(&frame.id) {
-            Some(before) if *before == frame.digest => Ok(()),
-            Some(_) => Err(format!("{at} got another request under the same message ID: {frame}")),
-            None => Err(format!("{at} must reject {frame}: it expects {}", requests.expected)),
+        if id >= requests.expected {
+            return Err(format!("{at} must reject {frame}: it expects {}", requests.expected));
+        }
+        // A message comes whole always, or in fragments always.
+        let mixed = requests.taken.contains_key(&(id, 0)) != (fragment == 0);
+        let first = requests.taken.range((id, 0)..=(id, u16::MAX)).next().is_none();
+        match requests.taken.insert((id, fragment), frame.digest) {
+            None if mixed && !first => Err(format!("{at} got another form of {frame}")),
+            Some(before) if before != frame.digest => {
+                Err(format!("{at} got another request under the same message ID: {frame}"))
+            }
+            _ => Ok(()),
         }
     }
 
     fn answer(&mut self, frame: &IkeFrame) -> Complaint {
-        if !matches!(frame.exchange, ExchangeType::IkeAuth | ExchangeType::CreateChildSa) {
+        let changes = [
+            ExchangeType::IkeIntermediate,
+            ExchangeType::IkeAuth,
+            ExchangeType::CreateChildSa,
+            ExchangeType::IkeFollowupKe,
+        ];
+        if !changes.contains(&frame.exchange) {
             return Ok(());
         }
-        let name = (frame.spis.initiator, frame.spis.responder, frame.id);
+        let name = (frame.spis.initiator, frame.spis.responder, frame.id, frame.fragment);
         match self.answers.insert(name, frame.digest) {
             Some(before) if before != frame.digest => Err(format!("a second answer: {frame}")),
             _ => Ok(()),
@@ -133,5 +147,47 @@ impl Checker for Sequence {
             }
             _ => Ok(()),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use vipsec_wire::ike::IkeSpis;
+
+    fn request(id: u32, fragment: u16, digest: u64) -> Observation {
+        let frame = IkeFrame {
+            spis: IkeSpis { initiator: 1, responder: 2 },
+            exchange: ExchangeType::CreateChildSa,
+            from_initiator: false,
+            response: false,
+            id,
+            clear: false,
+            fragment,
+            length: 500,
+            digest,
+        };
+        Observation::IkeArrived(HostId::peer(0), frame)
+    }
+
+    /// Whether the last of these requests is complained of, and none before.
+    fn is_caught(requests: &[(u32, u16, u64)]) -> bool {
+        let mut checker = Sequence::new(64);
+        let mut note = |(id, fragment, digest): &(u32, u16, u64)| {
+            checker.note(Timestamp(0), &request(*id, *fragment, *digest)).is_err()
+        };
+        let (last, before) = requests.split_last().expect("there are some");
+        assert!(!before.iter().any(&mut note));
+        note(last)
+    }
+
+    #[test]
+    fn a_request_stays_what_it_was_in_each_of_its_fragments() {
+        assert!(!is_caught(&[(0, 1, 10), (0, 2, 11), (0, 1, 10), (1, 0, 12), (0, 2, 11)]));
+        assert!(!is_caught(&[(0, 2, 11), (1, 2, 13), (0, 1, 10)]), "they overtake each other");
+        assert!(is_caught(&[(0, 1, 10), (0, 2, 11), (0, 2, 12)]));
+        assert!(is_caught(&[(0, 1, 10), (0, 0, 11)]));
+        assert!(is_caught(&[(0, 0, 10), (0, 1, 11)]));
+        assert!(is_caught(&[(0, 1, 10), (2, 1, 11)]));
     }
 }

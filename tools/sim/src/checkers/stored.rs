@@ -20,6 +20,8 @@ const SHORTEST_THAT_MAKES: usize = 100;
 #[derive(Default)]
 pub(super) struct Stored {
     ike: BTreeSet<u64>,
+    /// Those that are there now.
+    alive: BTreeSet<u64>,
     children: BTreeSet<u32>,
     responses: BTreeSet<u64>,
     /// The cluster's SPI of an IKE SA, by the peer's.
@@ -39,12 +41,30 @@ impl Stored {
         match record {
             Record::Ike(id) => {
                 self.ike.insert(*id);
+                self.alive.insert(*id);
+            }
+            Record::IkeGone(id) => {
+                self.alive.remove(id);
             }
             Record::IkeState(_, digests) => self.responses.extend(digests),
             Record::Child(spi_in, _) => {
                 self.children.insert(*spi_in);
             }
             _ => {}
+        }
+    }
+
+    /// An unprotected message of the cluster leaves: nothing but the answer to a first message, or to
+    /// one of an IKE SA that is not there (RFC 7296 section 2.21.4).
+    fn clear(&self, frame: &IkeFrame) -> Complaint {
+        if frame.exchange == ExchangeType::IkeSaInit {
+            return Ok(());
+        }
+        let spis = [frame.spis.initiator, frame.spis.responder];
+        match spis.iter().find(|spi| self.alive.contains(spi)) {
+            _ if !frame.response => Err(format!("an unprotected request: {frame}")),
+            Some(_) => Err(format!("an unprotected answer about what is in the store: {frame}")),
+            None => Ok(()),
         }
     }
 
@@ -56,7 +76,8 @@ impl Stored {
         };
         self.ours.insert(theirs, ours);
         let is_protected = self.ike.contains(&ours);
-        if frame.exchange != ExchangeType::CreateChildSa || self.responses.contains(&frame.digest) {
+        let changes = [ExchangeType::CreateChildSa, ExchangeType::IkeFollowupKe];
+        if !changes.contains(&frame.exchange) || self.responses.contains(&frame.digest) {
             return Ok(());
         }
         // TEMPORARY_FAILURE while the store is down makes nothing, and is stored afterwards.
@@ -105,12 +126,19 @@ impl Checker for Stored {
                 }
                 self.failing = *failing;
             }
-            Observation::IkeSent(_, frame) if frame.clear => {}
+            Observation::IkeSent(by, frame) if frame.clear => {
+                return if by.host.is_node() { self.clear(frame) } else { Ok(()) };
+            }
+            Observation::RolledBack | Observation::Accepted(_) => self.alive.clear(),
             Observation::IkeSent(by, frame) if by.host.is_node() && frame.response => {
                 return self.response(now, frame);
             }
             Observation::IkeArrived(at, frame) if at.is_peer() => {
-                let makes = [ExchangeType::IkeAuth, ExchangeType::CreateChildSa];
+                let makes = [
+                    ExchangeType::IkeAuth,
+                    ExchangeType::CreateChildSa,
+                    ExchangeType::IkeFollowupKe,
+                ];
                 if makes.contains(&frame.exchange) {
                     self.asked.insert(*at, frame.response);
                 }

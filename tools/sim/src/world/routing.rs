@@ -13,7 +13,12 @@ use crate::tap::{self, Frame};
 use core::net::SocketAddr;
 use core::time::Duration;
 use vipsec_path::Route;
+use vipsec_wire::esp::{NAT_T_PORT, NON_ESP_MARKER};
 use vipsec_wire::id::Epoch;
+use vipsec_wire::ike::PayloadType;
+
+/// Where the IKE header says what comes first (RFC 7296 section 3.1).
+const NEXT_PAYLOAD: usize = 16;
 
 impl World {
     /// Carries out what a worker wants.
@@ -81,8 +86,14 @@ impl World {
 
     /// Where a fault is put into what leaves.
     fn spoil(&mut self, by: Actor, epoch: Option<Epoch>, mut packet: Outer) -> Vec<Outer> {
-        let esp = matches!(tap::read(&packet), Frame::Esp(..));
-        if !by.host.is_node() || !esp {
+        let frame = tap::read(&packet);
+        if self.plan.sabotage == Some(Sabotage::BareAnswers)
+            && matches!(frame, Frame::Ike(ike, _) if by.host.is_node() && ike.response && !ike.clear)
+        {
+            let marker = if packet.source.port() == NAT_T_PORT { NON_ESP_MARKER.len() } else { 0 };
+            packet.payload[marker + NEXT_PAYLOAD] = PayloadType::NOTIFY.0;
+        }
+        if !by.host.is_node() || !matches!(frame, Frame::Esp(..)) {
             return vec![packet];
         }
         self.oddities += 1;
