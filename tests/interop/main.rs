@@ -10,6 +10,7 @@ mod initiator;
 mod liveness;
 mod mobike;
 mod peers;
+mod ppk;
 mod rekey;
 mod responder;
 mod takeover;

@@ -44,6 +44,8 @@ pub struct Connection {
     pub remote_id: Option<Identity>,
     /// How both sides prove it.
     pub authentication: Authentication,
+    /// A post-quantum pre-shared key besides (RFC 8784).
+    pub ppk: Option<Ppk>,
     /// Where the peer may come from.
     pub remote: RemoteAddresses,
     /// Names of further places where it may be.
@@ -99,6 +101,7 @@ impl Connection {
             local_id: None,
             remote_id: None,
             authentication,
+            ppk: None,
             remote: RemoteAddresses::Any,
             remote_names: Vec::new(),
             proposals: IkeProposal::usual(),
@@ -160,6 +163,17 @@ pub enum Authentication {
     Psk(Vec<PresharedKey>),
     /// Certificates on both sides, with digital signatures (RFC 7427).
     Certificates(Box<Certificates>),
+}
+
+/// A post-quantum pre-shared key (RFC 8784).
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Ppk {
+    /// By what both ends call it (PPK_ID_FIXED).
+    pub id: Vec<u8>,
+    /// The key; 32 octets or more of randomness.
+    pub key: SecretBytes,
+    /// No IKE SA comes up without it; otherwise one does with a peer that does not know it.
+    pub required: bool,
 }
 
 /// Our certificate, and whom we believe the peers' from.

@@ -40,8 +40,8 @@ mod window;
 
 pub use config::{
     AddressRequest, Authentication, Certificates, Child, ChildLifetime, Config, Connection, Dpd,
-    DpdAction, Duplicates, FRAGMENT_SIZE, IkeLifetime, Limits, Pool, PresharedKey, RemoteAddresses,
-    RemoteName, Retransmit, Selector, Start,
+    DpdAction, Duplicates, FRAGMENT_SIZE, IkeLifetime, Limits, Pool, Ppk, PresharedKey,
+    RemoteAddresses, RemoteName, Retransmit, Selector, Start,
 };
 pub use engine::{ChildView, Engine, IkeSaView};
 pub use error::{Drop, DropCounts, Error};

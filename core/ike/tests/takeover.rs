@@ -5,10 +5,11 @@
 mod world;
 
 use core::time::Duration;
-use vipsec_ike::Config;
-use vipsec_ike::{CloseReason, Event};
+use vipsec_crypto::certificate::Authorities;
+use vipsec_crypto::signature::SigningKey;
+use vipsec_ike::{Authentication, Certificates, CloseReason, Config, Event};
 use world::site::Fate;
-use world::{Side, World, fragmenting, hybrid};
+use world::{Side, World, config, fragmenting, hybrid};
 
 /// A scenario: how it is prepared, what is begun in it, what is there in the end, and whether the
 /// side that dies has to be told again when nothing of the beginning was stored or mirrored.
@@ -48,7 +49,42 @@ fn scenarios() -> Vec<Scenario> {
         ),
         scenario("hybrid in fragments", hybrid_fragmented, |w| _ = w.initiate(LEFT, "net"), 1, 1),
         scenario("IKE rekey in fragments", fragments, |w| w.rekey_ike(Side::Left), 1, 1),
+        scenario("with certificates", certified, |w| _ = w.initiate(LEFT, "net"), 1, 1),
+        scenario("with a PPK", World::with_ppk, |w| _ = w.initiate(LEFT, "net"), 1, 1),
+        scenario("IKE rekey with a PPK", established_ppk, |w| w.rekey_ike(Side::Right), 1, 1),
     ]
+}
+
+fn certified() -> World {
+    let side = |side, certificate: &[u8], key: &[u8]| {
+        let authorities = [include_bytes!("certificates/root.der").to_vec()];
+        let authorities = Authorities::new(&authorities, &[]).expect("a certificate");
+        let key = SigningKey::from_der(key).expect("a key");
+        let own = Certificates::new(vec![certificate.to_vec()], key, authorities);
+        let mut config = config(side);
+        let own = Box::new(own.expect("they belong together"));
+        config.connections[0].authentication = Authentication::Certificates(own);
+        config
+    };
+    World::with(
+        side(
+            Side::Left,
+            include_bytes!("certificates/p384.der"),
+            include_bytes!("certificates/p384.key"),
+        ),
+        side(
+            Side::Right,
+            include_bytes!("certificates/p256.der"),
+            include_bytes!("certificates/p256.key"),
+        ),
+    )
+}
+
+fn established_ppk() -> World {
+    let mut world = World::with_ppk();
+    world.initiate(Side::Left, "net");
+    world.run();
+    world
 }
 
 fn fragmented() -> World {

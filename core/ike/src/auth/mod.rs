@@ -1,15 +1,15 @@
 //! Who the peers are and how they prove it (RFC 7296 section 2.15): a file per method. EAP (section
 //! 2.16) will stand beside.
 
+pub(crate) mod ppk;
 pub(crate) mod psk;
 pub(crate) mod signature;
 
 use crate::config::{Authentication, Config, Connection};
-use crate::exchange::contents::Contents;
 use crate::keys::crypto_prf;
 use core::net::IpAddr;
 use vipsec_crypto::certificate::{name_fits, name_is_pattern};
-use vipsec_wire::ike::{AuthMethod, Identity, Payload};
+use vipsec_wire::ike::{Auth, AuthMethod, Identity, Payload};
 use vipsec_wire::record::v1::{IkeAlgorithms, IkeKeys};
 use vipsec_wire::time::Timestamp;
 
@@ -72,9 +72,9 @@ pub(crate) fn verify(
     now: Timestamp,
     agreed: Agreed<'_>,
     octets: SignedOctets<'_>,
-    contents: &Contents,
+    auth: &Auth,
+    certificates: &[Vec<u8>],
 ) -> bool {
-    let Some(auth) = &contents.auth else { return false };
     match &connection.authentication {
         Authentication::Psk(_) => {
             let key = psk::shared_key(connection, octets.identity);
@@ -82,7 +82,7 @@ pub(crate) fn verify(
             key.is_some_and(|key| psk::verify_shared_key(algorithms, keys, key, octets, auth))
         }
         Authentication::Certificates(own) => {
-            signature::verify(own, now, agreed, octets, auth, &contents.certificates)
+            signature::verify(own, now, agreed, octets, auth, certificates)
         }
     }
 }

@@ -4,7 +4,7 @@
 //! Whatever is wrong with identity, key or AUTH, the answer is the same and costs the same. CERT,
 //! EAP and further rounds will branch off in `authenticate`.
 
-use crate::auth::{Agreed, SignedOctets, choose_connection, local_identity, psk, verify};
+use crate::auth::{Agreed, SignedOctets, choose_connection, local_identity, ppk, psk, verify};
 use crate::child::Child;
 use crate::config::{Connection, Duplicates};
 use crate::context::Context;
@@ -188,6 +188,9 @@ struct Authenticated<'a> {
     connection: &'a Connection,
     local: Identity,
     remote: Identity,
+    /// The keys of the IKE SA, with the PPK if one is used.
+    keys: IkeKeys,
+    ppk: bool,
 }
 
 //= RFC 7296 section 1.2 #2: AUTH is right
@@ -216,21 +219,19 @@ fn authenticate<'a>(
         intermediate: &intermediate,
     };
     let agreed = Agreed { algorithms, keys };
-    let proven = match connection {
-        Some(connection) => verify(connection, cx.now, agreed, octets, contents),
-        None => {
-            let _ = psk::verify_shared_key(algorithms, keys, NOBODYS_KEY, octets, auth);
-            false
-        }
+    let Some(connection) = connection else {
+        let _ = psk::verify_shared_key(algorithms, keys, NOBODYS_KEY, octets, auth);
+        return Err(failed());
     };
-    match connection.filter(|_| proven) {
-        Some(connection) => Ok(Authenticated {
-            connection,
-            local: local_identity(cx.config, connection),
-            remote: remote.clone(),
-        }),
-        None => Err(failed()),
+    let init = (half.request.as_slice(), half.response.as_slice());
+    let ppk::Asked { keys, auth, used } =
+        ppk::asked(connection, agreed, init, contents).ok_or_else(failed)?;
+    let agreed = Agreed { algorithms, keys: &keys };
+    if !verify(connection, cx.now, agreed, octets, &auth, &contents.certificates) {
+        return Err(failed());
     }
+    let (local, remote) = (local_identity(cx.config, connection), remote.clone());
+    Ok(Authenticated { connection, local, remote, keys, ppk: used })
 }
 
 fn establish(
@@ -244,7 +245,7 @@ fn establish(
     let (_, keys) = half.keys.as_ref().ok_or_else(internal)?;
     let peer = authenticate(cx, &half.state, keys, datagram, contents)?;
     let unverifiable = || Notify::new(NotifyType::AUTHENTICATION_FAILED, Vec::new());
-    let proof = prove(&half.state, keys, &peer).ok_or_else(unverifiable)?;
+    let proof = prove(&half.state, &peer).ok_or_else(unverifiable)?;
     if mobike::passed_nat(contents, datagram) {
         return Err(Notify::new(NotifyType::UNEXPECTED_NAT_DETECTED, Vec::new()));
     }
@@ -263,7 +264,7 @@ fn establish(
         Err(_) if childless => (Granted::default(), None),
         Err(error) => (Granted::default(), Some(error)),
     };
-    let mut about = describe(cx, &half.state, keys, &peer, &granted);
+    let mut about = describe(cx, &half.state, &peer, &granted);
     about.extensions.mobike = mobike::agreed(peer.connection, contents, MobikeRole::Responder);
     synchronise::agree(peer.connection, contents, &mut about.extensions);
     let synchronises = about.extensions.message_id_sync;
@@ -275,6 +276,7 @@ fn establish(
     mobike::note_addresses(&mut sa, contents);
     tx.create(&sa);
     let mut payloads = proof;
+    payloads.extend(peer.ppk.then(ppk::used));
     //= RFC 7296 section 2.19 #2: CP before SA
     payloads.extend(granted.reply.clone().map(Payload::Configuration));
     payloads.extend(mobike::offer(peer.connection, Some(contents)));
@@ -313,11 +315,7 @@ pub(crate) fn established_event(sa: &IkeSa) -> Event {
 }
 
 /// IDr, certificates and AUTH; `None` when the peer could not verify what we have.
-fn prove(
-    half: &HalfOpenResponder,
-    keys: &IkeKeys,
-    peer: &Authenticated<'_>,
-) -> Option<Vec<Payload>> {
+fn prove(half: &HalfOpenResponder, peer: &Authenticated<'_>) -> Option<Vec<Payload>> {
     let intermediate = ike_intermediate::proof(half);
     let octets = SignedOctets {
         message: &half.response,
@@ -326,7 +324,7 @@ fn prove(
         initiator: false,
         intermediate: &intermediate,
     };
-    let agreed = Agreed { algorithms: &half.algorithms, keys };
+    let agreed = Agreed { algorithms: &half.algorithms, keys: &peer.keys };
     let (connection, remote) = (peer.connection, Some(&peer.remote));
     let proof = crate::auth::prove(connection, remote, agreed, octets, &half.request)?;
     let identity = Identification { side: Side::Responder, identity: peer.local.clone() };
@@ -352,7 +350,6 @@ pub(crate) fn draw_lifetime(
 fn describe(
     cx: &mut Context<'_>,
     half: &HalfOpenResponder,
-    keys: &IkeKeys,
     peer: &Authenticated<'_>,
     granted: &Granted,
 ) -> Description {
@@ -366,7 +363,7 @@ fn describe(
         local_identity: peer.local.clone(),
         remote_identity: peer.remote.clone(),
         algorithms: half.algorithms,
-        keys: keys.clone(),
+        keys: peer.keys.clone(),
         born: half.born,
         created: cx.now,
         authenticated: cx.now,

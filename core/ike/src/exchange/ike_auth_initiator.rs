@@ -1,7 +1,7 @@
 //! IKE_AUTH as initiator (RFC 7296 sections 1.2, 2.15, 2.19 and 2.21.2).
 
 use crate::auth::{
-    Agreed, SignedOctets, asked_identity, id_fits, local_identity, prove, signature, verify,
+    Agreed, SignedOctets, asked_identity, id_fits, local_identity, ppk, signature, verify,
 };
 use crate::config::{AddressRequest, Connection, Duplicates};
 use crate::context::Context;
@@ -33,7 +33,7 @@ use vipsec_wire::ike::{
     Payload, Side,
 };
 use vipsec_wire::record::v1::{
-    ChildPhase, Extensions, HalfOpenAuth, HalfOpenInitiator, HalfOpenStep, MobikeRole,
+    ChildPhase, Extensions, HalfOpenAuth, HalfOpenInitiator, HalfOpenStep, IkeKeys, MobikeRole,
 };
 use vipsec_wire::time::Timestamp;
 
@@ -60,7 +60,7 @@ pub(crate) fn begin(
         intermediate: &ike_intermediate::int_auth(&agreed.proof, message_id),
     };
     let keyed = Agreed { algorithms: &agreed.algorithms, keys: &agreed.keys };
-    let proof = prove(connection, connection.remote_id.as_ref(), keyed, octets, &agreed.response)?;
+    let proof = ppk::request(connection, keyed, octets, &agreed.response)?;
     let id = |side, identity| Payload::Identification(Identification { side, identity });
     let mut payloads = vec![id(Side::Initiator, local.clone())];
     payloads.extend(signature::request([connection]));
@@ -245,8 +245,8 @@ fn establish(
     let state = &half.state;
     let auth = state.auth.as_ref().ok_or_else(broken)?;
     let connection = cx.connection(&state.connection).ok_or_else(broken)?;
-    let remote = authenticate(cx.now, connection, state, auth, contents)?;
-    let about = describe(cx, state, auth, connection, remote, contents);
+    let authenticated = authenticate(cx.now, connection, state, auth, contents)?;
+    let about = describe(cx, state, auth, connection, authenticated, contents);
     let mut addresses = state.addresses;
     // Without a NAT in front of it the peer is where our request has found it.
     if may_move(&addresses) {
@@ -275,17 +275,17 @@ fn authenticate(
     state: &HalfOpenInitiator,
     auth: &HalfOpenAuth,
     contents: &Contents,
-) -> Result<Identity, CloseReason> {
+) -> Result<(Identity, IkeKeys), CloseReason> {
     //= RFC 7296 section 3.10.1 #1: an unknown error means that nothing has come of the request
     let mut errors = contents.notifies.iter().filter(|notify| notify.kind.is_error());
     if let Some(unknown) = errors.find(|error| !error.kind.is_known_error()) {
         return Err(CloseReason::PeerRefused(unknown.kind));
     }
-    if contents.auth.is_none() {
+    let Some(proof) = &contents.auth else {
         let error = contents.error().map(|error| error.kind);
         let missing = CloseReason::ProtocolViolation("IKE_AUTH response without AUTH");
         return Err(error.map_or(missing, CloseReason::PeerRefused));
-    }
+    };
     let failed = CloseReason::AuthenticationFailed;
     let remote = contents.responder_identity.as_ref().ok_or(failed.clone())?;
     let octets = SignedOctets {
@@ -297,8 +297,10 @@ fn authenticate(
     };
     let wanted = connection.remote_id.as_ref().is_none_or(|wanted| id_fits(wanted, remote));
     let agreed = Agreed { algorithms: &auth.algorithms, keys: &auth.keys };
-    let proven = verify(connection, now, agreed, octets, contents);
-    if wanted && proven { Ok(remote.clone()) } else { Err(failed) }
+    let keys = ppk::after_response(connection, agreed, contents).ok_or(failed.clone())?;
+    let agreed = Agreed { keys: &keys, ..agreed };
+    let proven = verify(connection, now, agreed, octets, proof, &contents.certificates);
+    if wanted && proven { Ok((remote.clone(), keys)) } else { Err(failed) }
 }
 
 fn describe(
@@ -306,7 +308,7 @@ fn describe(
     state: &HalfOpenInitiator,
     auth: &HalfOpenAuth,
     connection: &Connection,
-    remote: Identity,
+    (remote, keys): (Identity, IkeKeys),
     contents: &Contents,
 ) -> Description {
     let (rekey_at, expires_at) = draw_lifetime(cx, Some(connection));
@@ -325,7 +327,7 @@ fn describe(
         local_identity: local_identity(cx.config, connection),
         remote_identity: remote,
         algorithms: auth.algorithms,
-        keys: auth.keys.clone(),
+        keys,
         born: state.born,
         created: cx.now,
         authenticated: cx.now,

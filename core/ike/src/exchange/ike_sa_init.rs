@@ -3,7 +3,7 @@
 //! Nothing here is authenticated. What is kept is bounded: one half-open entry for a request that
 //! could be answered, none for one that is refused or sent back for a cookie.
 
-use crate::auth::signature;
+use crate::auth::{ppk, signature};
 use crate::config::Connection;
 use crate::context::Context;
 use crate::cookie::Attempt;
@@ -41,6 +41,8 @@ struct Asked<'a> {
     intermediate: bool,
     /// The peer can verify digital signatures.
     signatures: bool,
+    /// The peer knows post-quantum pre-shared keys.
+    ppk: bool,
 }
 
 /// Answers a request.
@@ -66,7 +68,8 @@ pub(crate) fn respond(cx: &mut Context<'_>, datagram: &Datagram, message: &Messa
     };
     let intermediate = contents.has(NotifyType::INTERMEDIATE_EXCHANGE_SUPPORTED);
     let signatures = contents.has(NotifyType::SIGNATURE_HASH_ALGORITHMS);
-    let asked = Asked { offer, exchange, nonce, intermediate, signatures };
+    let ppk = contents.has(NotifyType::USE_PPK);
+    let asked = Asked { offer, exchange, nonce, intermediate, signatures, ppk };
     if !admit(cx, datagram, header, &contents, nonce) {
         return;
     }
@@ -299,9 +302,11 @@ fn accept(
 /// What is said about the ways to authenticate that a peer at this address may use.
 fn authentication(cx: &Context<'_>, asked: &Asked<'_>, address: IpAddr) -> Vec<Payload> {
     let connections = cx.config.connections.iter().filter(|c| c.may_be_at(address));
+    let knows_ppk = connections.clone().any(|connection| connection.ppk.is_some());
     let mut payloads = Vec::new();
     payloads.extend(signature::request(connections));
     payloads.extend(asked.signatures.then(signature::hash_algorithms));
+    payloads.extend((asked.ppk && knows_ppk).then(ppk::use_ppk));
     payloads
 }
 

@@ -4,6 +4,7 @@
 //! An error in an unauthenticated response proves nothing: it is remembered as the likely reason,
 //! and the exchange ends when its next repetition would be due and nothing better has come.
 
+use crate::auth::ppk::use_ppk;
 use crate::auth::signature::hash_algorithms;
 use crate::config::{Authentication, Config, Connection};
 use crate::context::Context;
@@ -144,6 +145,7 @@ fn request(
     if matches!(connection.authentication, Authentication::Certificates(_)) {
         payloads.push(hash_algorithms());
     }
+    payloads.extend(connection.ppk.is_some().then(use_ppk));
     if intermediate {
         payloads.push(notify(NotifyType::INTERMEDIATE_EXCHANGE_SUPPORTED));
     }

@@ -11,11 +11,12 @@ use site::Site;
 use std::collections::{BTreeMap, VecDeque};
 use vipsec_crypto::Random;
 use vipsec_ike::{
-    Authentication, Child, Config, Connection, FRAGMENT_SIZE, Limits, RemoteAddresses, Retransmit,
-    Selector,
+    Authentication, Child, Config, Connection, FRAGMENT_SIZE, Limits, Ppk, RemoteAddresses,
+    Retransmit, Selector,
 };
 use vipsec_wire::id::{EspSpi, IkeSaId, Vip};
 use vipsec_wire::ike::{ExchangeType, Group, Identity, Message, TrafficSelector};
+use vipsec_wire::secret::SecretBytes;
 use vipsec_wire::time::Timestamp;
 
 /// A repeatable source of bytes (xorshift64*).
@@ -294,6 +295,17 @@ impl World {
     /// Two engines that use additional key exchanges.
     pub(crate) fn hybrid() -> World {
         World::with(hybrid(Side::Left), hybrid(Side::Right))
+    }
+
+    /// A pair of engines with a post-quantum pre-shared key.
+    pub(crate) fn with_ppk() -> World {
+        let side = |side| {
+            let key = SecretBytes::new(vec![7; 32]);
+            let mut config = config(side);
+            config.connections[0].ppk = Some(Ppk { id: b"one".to_vec(), key, required: true });
+            config
+        };
+        World::with(side(Side::Left), side(Side::Right))
     }
 
     /// An established pair of engines that use additional key exchanges.

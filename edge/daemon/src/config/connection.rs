@@ -5,26 +5,19 @@ use super::file::{self, OneOrMany};
 use super::mistake::Mistakes;
 use super::node::choice;
 use super::pool::Pool;
+use super::proof::{self, Proof, ReadPsk};
 use super::proposal;
-use crate::keys::pem;
 use std::collections::BTreeSet;
 use std::net::IpAddr;
-use std::path::{Path, PathBuf};
 use std::time::Duration;
 use toml::Spanned;
-use vipsec_crypto::certificate::{Authorities, name_from_text};
-use vipsec_ike::{
-    Certificates, DpdAction, Duplicates, EspProposal, IkeProposal, Mode, Selector, Start,
-};
+use vipsec_crypto::certificate::name_from_text;
+use vipsec_ike::{DpdAction, Duplicates, EspProposal, IkeProposal, Mode, Ppk, Selector, Start};
 use vipsec_wire::ike::configuration::is_domain;
 use vipsec_wire::ike::{Identity, TrafficSelector};
-use vipsec_wire::secret::SecretBytes;
 
 /// A distinguished name (RFC 7296 section 3.5).
 const ID_DER_ASN1_DN: u8 = 9;
-
-/// Reads the file of a pre-shared key, or says what is wrong with it.
-pub(super) type ReadPsk<'a> = &'a dyn Fn(&Path) -> Result<SecretBytes, String>;
 
 /// A kind of peer.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -37,6 +30,8 @@ pub struct Connection {
     pub remote_id: Option<Identity>,
     /// How both sides prove who they are.
     pub proof: Proof,
+    /// A post-quantum pre-shared key besides.
+    pub ppk: Option<Ppk>,
     /// From where it may come, and where to it is initiated.
     pub remote: Remote,
     /// In order of preference.
@@ -84,20 +79,6 @@ pub enum Remote {
     Any,
     /// At one of these addresses, or at one that one of these names has; at least one in all.
     At(Vec<IpAddr>, Vec<String>),
-}
-
-/// How the sides of a connection prove who they are.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Proof {
-    /// A pre-shared key.
-    Psk {
-        /// The key.
-        key: SecretBytes,
-        /// Whether it stands in the configuration itself, not in a file of its own.
-        in_place: bool,
-    },
-    /// Certificates.
-    Pubkey(Box<Certificates>),
 }
 
 /// What may flow.
@@ -155,7 +136,8 @@ fn connection(
             "`force_encapsulation` pretends the NAT that `refuse_nat` refuses; allowed is one of them",
         );
     }
-    let proof = proof(raw, read_psk, mistakes);
+    let proof = proof::proof(raw, read_psk, mistakes);
+    let ppk = proof::ppk(raw, read_psk, mistakes);
     let local_id = head.local_id.as_ref().map(|text| mistakes.parse(text, identity));
     let remote_id = head.remote_id.as_ref().map(|text| mistakes.parse(text, identity));
     let proposals = mistakes.parse_each(&head.proposals, proposal::ike);
@@ -173,6 +155,7 @@ fn connection(
         local_id: local_id.flatten(),
         remote_id: remote_id.flatten(),
         proof: proof?,
+        ppk: ppk?,
         remote,
         proposals: if head.proposals.is_empty() { IkeProposal::usual() } else { proposals },
         pools,
@@ -203,95 +186,6 @@ fn duplicates(text: Option<&file::Text>, mistakes: &mut Mistakes) -> Duplicates 
     ];
     let parse = |text: &str| choice(text, "duplicates", &choices);
     text.and_then(|text| mistakes.parse(text, parse)).unwrap_or_default()
-}
-
-fn proof(raw: &file::Connection, read_psk: ReadPsk<'_>, mistakes: &mut Mistakes) -> Option<Proof> {
-    let head = &raw.head;
-    let of_pubkey = [&head.cert, &head.key, &head.ca, &head.crl].into_iter().flatten().next();
-    let pubkey = match head.auth.as_ref().map(|auth| (auth.get_ref().as_str(), auth.span())) {
-        Some(("pubkey", _)) => true,
-        None | Some(("psk", _)) => false,
-        Some((other, span)) => {
-            let why = format!("{other:?} is no authentication; allowed is \"psk\" or \"pubkey\"");
-            mistakes.at(span, why);
-            return None;
-        }
-    };
-    match (pubkey, of_pubkey) {
-        (true, _) => self::pubkey(raw, mistakes).map(|own| Proof::Pubkey(Box::new(own))),
-        (false, Some(path)) => {
-            let why =
-                "`cert`, `key`, `ca` and `crl` need `auth = \"pubkey\"`; allowed is to say so";
-            mistakes.at(path.span(), why);
-            None
-        }
-        (false, None) => {
-            let key = psk(raw, read_psk, mistakes)?;
-            Some(Proof::Psk { key, in_place: head.psk.is_some() })
-        }
-    }
-}
-
-/// Certificates, private key, authorities and revocation lists from their files.
-fn pubkey(raw: &file::Connection, mistakes: &mut Mistakes) -> Option<Certificates> {
-    let head = &raw.head;
-    let of_psk = [head.psk.as_ref().map(Spanned::span), head.psk_file.as_ref().map(Spanned::span)];
-    for span in of_psk.into_iter().flatten() {
-        let why =
-            "a pre-shared key is of no use with `auth = \"pubkey\"`; allowed is to leave it out";
-        mistakes.at(span, why);
-    }
-    let (Some(cert), Some(key), Some(ca)) = (&head.cert, &head.key, &head.ca) else {
-        mistakes.at(raw.span.clone(), "`cert`, `key` or `ca` is missing; `auth = \"pubkey\"` needs all three, each a PEM file");
-        return None;
-    };
-    let mut read = |path: &Spanned<PathBuf>, read: fn(&Path) -> Result<Vec<Vec<u8>>, String>| {
-        read(path.get_ref()).map_err(|why| mistakes.at(path.span(), why)).ok()
-    };
-    let (chain, authorities) = (read(cert, pem::certificates), read(ca, pem::certificates));
-    let lists = match &head.crl {
-        Some(path) => read(path, pem::revocation_lists),
-        None => Some(Vec::new()),
-    };
-    let signing = pem::private_key(key.get_ref()).map_err(|why| mistakes.at(key.span(), why)).ok();
-    let authorities = Authorities::new(&authorities?, &lists?);
-    let authorities = authorities.map_err(|why| mistakes.at(ca.span(), why)).ok()?;
-    let own = Certificates::new(chain?, signing?, authorities);
-    own.map_err(|why| mistakes.at(cert.span(), why)).ok()
-}
-
-fn psk(
-    raw: &file::Connection,
-    read_psk: ReadPsk<'_>,
-    mistakes: &mut Mistakes,
-) -> Option<SecretBytes> {
-    match (&raw.head.psk, &raw.head.psk_file) {
-        (Some(text), None) => match crate::keys::psk_from_text(text.get_ref().expose()) {
-            Ok(psk) => Some(psk),
-            Err(why) => {
-                mistakes.at(text.span(), why);
-                None
-            }
-        },
-        (None, Some(path)) => match read_psk(path.get_ref()) {
-            Ok(psk) => Some(psk),
-            Err(why) => {
-                mistakes.at(path.span(), why);
-                None
-            }
-        },
-        (Some(_), Some(path)) => {
-            mistakes.at(path.span(), "`psk` and `psk_file` are both given; allowed is one of them");
-            None
-        }
-        (None, None) => {
-            mistakes.at(
-                raw.span.clone(),
-                "a pre-shared key is missing; allowed is `psk` or `psk_file`",
-            );
-            None
-        }
-    }
 }
 
 /// When we begin, and what follows the loss of the peer.

@@ -1,7 +1,8 @@
 //! The configuration as the other crates take it: nothing is decided here, only said in their types.
 
-use super::connection::{Child, Connection, Proof, Remote};
+use super::connection::{Child, Connection, Remote};
 use super::node::{Member, WhenUnavailable};
+use super::proof::Proof;
 use super::service::{Method, Protocol, Service, inner_addresses};
 use super::vip::{Replay, Takeback, Vip};
 use super::{Config, address};
@@ -134,6 +135,7 @@ fn connection(from: &Connection, vip: &Vip) -> vipsec_ike::Connection {
         Proof::Pubkey(own) => Authentication::Certificates(own.clone()),
     };
     vipsec_ike::Connection {
+        ppk: from.ppk.clone(),
         local_id: from.local_id.clone(),
         remote_id: from.remote_id.clone(),
         remote,

@@ -177,6 +177,9 @@ pub(super) struct ConnectionHead {
     pub(super) crl: Option<Spanned<PathBuf>>,
     pub(super) psk: Option<Spanned<SecretText>>,
     pub(super) psk_file: Option<Spanned<PathBuf>>,
+    pub(super) ppk_id: Option<Text>,
+    pub(super) ppk_file: Option<Spanned<PathBuf>>,
+    pub(super) ppk_required: Option<Spanned<bool>>,
     pub(super) remote: Option<Spanned<OneOrMany>>,
     #[serde(default)]
     pub(super) proposals: Vec<Text>,

@@ -12,6 +12,7 @@ mod limits;
 pub mod mistake;
 pub mod node;
 pub mod pool;
+pub mod proof;
 pub mod proposal;
 pub mod service;
 pub mod vip;
@@ -20,8 +21,8 @@ pub mod vip;
 mod tests;
 
 use crate::keys;
-use connection::Proof;
 use mistake::{ConfigError, Mistakes};
+use proof::Proof;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 use vipsec_wire::secret::SecretBytes;

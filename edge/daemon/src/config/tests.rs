@@ -280,6 +280,8 @@ fn mistakes_about_ike_have_their_answers() {
         ("duplicates = \"replace\"", "auth = \"eap\"", "allowed is \"psk\" or \"pubkey\""),
         ("duplicates = \"replace\"", "auth = \"pubkey\"", "a pre-shared key is of no use with"),
         ("psk_file = \"/etc/vipsec/branch.psk\"", "auth = \"pubkey\"", "needs all three"),
+        ("ppk_id = \"branch-2026\"", "", "allowed is both or neither"),
+        ("ppk_id = \"branch-2026\"", "ppk_id = \"\"", "is empty; allowed is"),
         ("duplicates = \"replace\"", "crl = \"/etc/vipsec/x\"", "need `auth = \"pubkey\"`"),
     ] {
         let found = after(from, to);

@@ -1,11 +1,12 @@
 //! `[[vip]]`: one virtual address, its candidates, its peers and its services.
 
 use super::address::Prefix;
-use super::connection::{self, Connection, ReadPsk, ip_address};
+use super::connection::{self, Connection, ip_address};
 use super::file;
 use super::mistake::Mistakes;
 use super::node::{Member, Node, choice, names};
 use super::pool::{self, Pool};
+use super::proof::ReadPsk;
 use super::service::{self, Service};
 use std::collections::BTreeSet;
 use std::net::IpAddr;

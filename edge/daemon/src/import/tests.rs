@@ -2,7 +2,8 @@
 
 use super::*;
 use crate::config::Config;
-use crate::config::connection::{Connection, Proof, Remote};
+use crate::config::connection::{Connection, Remote};
+use crate::config::proof::Proof;
 use std::os::unix::fs::PermissionsExt as _;
 
 /// Imports a text, and reads the outcome as our own configuration.

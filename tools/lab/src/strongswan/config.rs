@@ -21,6 +21,8 @@ pub struct Settings {
     pub quiet: bool,
     /// Additional lines inside the `charon-systemd` section, such as `threads = 32`.
     pub extra: String,
+    /// Additional sections of the secrets.
+    pub secrets: String,
 }
 
 /// An IKE connection.
@@ -170,6 +172,7 @@ fn connections_file(settings: &Settings) -> String {
         }
         text.push_str("  }\n");
     }
+    text.push_str(&settings.secrets);
     text.push_str("}\npools {\n");
     for (name, range) in &settings.pools {
         text.push_str(&format!("  {name} {{\n    addrs = {range}\n  }}\n"));
