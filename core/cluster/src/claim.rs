@@ -163,8 +163,9 @@ impl VipState {
         let mut wait = Duration::ZERO;
         for Candidate { node, .. } in self.config.candidates.iter().filter(|c| is_ahead(&c.node)) {
             match scene.standing(node, self.vip()).map(|said| said.standing) {
-                Some(Standing::Ready | Standing::Owner) => wait += timers.stagger,
+                // Nobody's traffic waits yet: the better rank may be slow to hear the others.
                 Some(_) if first_of_all => wait = wait.max(timers.settle),
+                Some(Standing::Ready | Standing::Owner) => wait += timers.stagger,
                 _ => {}
             }
         }

@@ -32,6 +32,18 @@ fn at_the_first_start_a_lower_rank_waits_for_the_higher_but_not_for_ever() {
 }
 
 #[test]
+fn at_the_first_start_a_higher_rank_may_be_slow_to_hear_the_lower() {
+    let mut world = World::new(TWO);
+    world.cut.insert((name("b"), name("a")));
+    world.start_all();
+    world.run(ms(300));
+    assert_eq!(world.owner(), None);
+    world.heal();
+    world.run(ms(500));
+    assert_eq!((world.epoch(), world.owner()), (1, Some(name("a"))));
+}
+
+#[test]
 fn a_single_node_owns_at_once_and_again_after_its_restart() {
     let mut world = World::new(&[("a", 100)]);
     world.start(&name("a"));
