@@ -70,6 +70,22 @@ fn either_side_rekeys_with_additional_key_exchanges() {
     }
 }
 
+/// What we begin waits for the end of what the peer makes, and no longer.
+#[test]
+fn a_rekey_of_ours_follows_one_of_the_peer_at_once() {
+    for begin in [World::rekey_child as fn(&mut World, Side), World::rekey_ike] {
+        let mut world = World::established_hybrid();
+        world.rekey_child(Side::Left);
+        world.run();
+        let before = requests(&world).len();
+        begin(&mut world, Side::Right);
+        world.run();
+        world.check_agreement(1, 1);
+        let sent = requests(&world);
+        assert!(sent[before..].contains(&ExchangeType::IkeFollowupKe), "{:?}", &sent[before..]);
+    }
+}
+
 #[test]
 fn the_usual_proposals_are_hybrid_and_fall_back() {
     let usual = |side| {

@@ -144,7 +144,11 @@ pub(crate) fn respond(
     let mut payloads = vec![Payload::KeyExchange(KeyExchange { group, public })];
     if followup.remaining.is_empty() {
         return match finish(cx, sa, *followup, tx) {
-            Ok(()) => Reply::new(payloads),
+            Ok(()) => {
+                // What has waited for this, or was refused because of it, need not wait any longer.
+                sa.live.not_before = sa.live.not_before.min(cx.now);
+                Reply::new(payloads)
+            }
             Err(error) => Reply::error(error),
         };
     }
