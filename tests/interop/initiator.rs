@@ -13,6 +13,17 @@ use crate::peers::{PATIENCE, Pair, Peers, check_unbroken, vip_head};
 
 pub(crate) const BRANCH: &str = "10.8.0.1";
 
+/// How both sides call a child, and each the connection.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Names {
+    pub(crate) child: &'static str,
+    pub(crate) theirs: &'static str,
+    pub(crate) ours: &'static str,
+}
+
+/// Of [`branch`] and [`responder`].
+pub(crate) const NAMES: Names = Names { child: "lan", theirs: "hq", ours: "branch" };
+
 /// A connection that vipsec opens, at start or by command.
 pub(crate) fn branch(start: &str) -> String {
     format!(
@@ -93,7 +104,7 @@ fn ping(lab: &Lab, peers: &Peers, name: &str) -> Result<Prober> {
 }
 
 /// The peer's side reaches ours.
-fn answers(peers: &Peers) -> Result<()> {
+pub(crate) fn answers(peers: &Peers) -> Result<()> {
     let back = peers.site.client.run(&format!("ping -c 3 -i 0.2 -I {BRANCH} {HOST}"))?;
     ensure!(back.contains(" 0% packet loss"), "{back}");
     Ok(())
@@ -110,18 +121,18 @@ fn rekeys(lab: &Lab) -> Result<()> {
     let mut pair = Pair::start_in(lab, site(lab)?, &branch("never"), &settings)?;
     initiate(&pair.peers)?;
     let before = ping(lab, &pair.peers, "before")?;
-    rekey_all(&pair.peers)?;
+    rekey_all(&pair.peers, NAMES)?;
     let sa = pair.peers.only_sa()?;
     pair.transfer()?;
     ensure!(pair.peers.only_sa()?.spis == sa.spis, "the transfer has cost the IKE SA");
-    rekey_all(&pair.peers)?;
+    rekey_all(&pair.peers, NAMES)?;
     check_unbroken(before)?;
     let sa = pair.peers.only_sa()?;
     pair.take_over()?;
     drop(ping(lab, &pair.peers, "between")?);
     ensure!(pair.peers.only_sa()?.spis == sa.spis, "the takeover has cost the IKE SA");
     let after = ping(lab, &pair.peers, "after")?;
-    rekey_all(&pair.peers)?;
+    rekey_all(&pair.peers, NAMES)?;
     check_unbroken(after)?;
     let counts = exchanges(&pair.peers.swan.log()?);
     ensure!(counts["IKE_SA_INIT"] == 1 && counts["IKE_AUTH"] == 1, "{counts:?}");
@@ -130,15 +141,16 @@ fn rekeys(lab: &Lab) -> Result<()> {
 
 /// Every kind of rekey. Who begins one is the initiator of the IKE SA that it makes, so each kind
 /// comes after each.
-fn rekey_all(peers: &Peers) -> Result<()> {
+pub(crate) fn rekey_all(peers: &Peers, names: Names) -> Result<()> {
+    let Names { child: name, theirs, ours } = names;
     let child = |sa: &IkeSa| sa.children[0].spi_in.clone();
     let ike = |sa: &IkeSa| format!("{:?}", sa.spis);
-    renews(peers, || peers.swan.swanctl("--rekey --child lan"), child)?;
-    renews(peers, || peers.gateway.cli("rekey child lan"), child)?;
-    renews(peers, || peers.swan.swanctl("--rekey --ike hq"), ike)?;
-    renews(peers, || peers.swan.swanctl("--rekey --child lan"), child)?;
-    renews(peers, || peers.gateway.cli("rekey child lan"), child)?;
-    renews(peers, || peers.gateway.cli("rekey ike branch"), ike)
+    renews(peers, || peers.swan.swanctl(&format!("--rekey --child {name}")), child)?;
+    renews(peers, || peers.gateway.cli(&format!("rekey child {name}")), child)?;
+    renews(peers, || peers.swan.swanctl(&format!("--rekey --ike {theirs}")), ike)?;
+    renews(peers, || peers.swan.swanctl(&format!("--rekey --child {name}")), child)?;
+    renews(peers, || peers.gateway.cli(&format!("rekey child {name}")), child)?;
+    renews(peers, || peers.gateway.cli(&format!("rekey ike {ours}")), ike)
 }
 
 /// Does something that gives the peers another SA, by what `name` takes as its name.

@@ -6,6 +6,7 @@ mod certificates;
 mod configuration;
 mod delete;
 mod fragments;
+mod hybrid;
 mod initiator;
 mod liveness;
 mod mobike;

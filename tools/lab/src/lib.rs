@@ -22,6 +22,7 @@ pub mod packages;
 pub mod probe;
 pub mod process;
 pub mod run;
+pub mod sid;
 pub mod strongswan;
 pub mod topology;
 pub mod workload;

@@ -30,12 +30,15 @@ const PLUGINS: [(&str, &str); 2] = [
     ),
 ];
 
-/// Installs what is missing; does nothing, and needs no network, when nothing is.
+/// What brings another distribution ([`crate::sid`]).
+const FOR_SID: [(&str, &str); 1] = [("debootstrap", "debootstrap debian-archive-keyring")];
+
+/// Installs what is missing, with `sid` also what gets Debian sid; does nothing, and needs no network, when nothing is.
 ///
 /// # Errors
 /// When apt fails, or when something is still missing afterwards.
-pub fn install_missing() -> Result<()> {
-    let missing = missing();
+pub fn install_missing(sid: bool) -> Result<()> {
+    let missing = missing(sid);
     if missing.is_empty() {
         return Ok(());
     }
@@ -45,15 +48,16 @@ pub fn install_missing() -> Result<()> {
     let names = missing.join(" ");
     command::run(&format!("{environment} apt-get install -qy --no-install-recommends {names}"))
         .context("what the lab needs cannot be installed")?;
-    let still = self::missing();
+    let still = self::missing(sid);
     if !still.is_empty() {
         bail!("still missing after apt-get install: {}", still.join(" "));
     }
     Ok(())
 }
 
-fn missing() -> Vec<&'static str> {
-    let programs = NEEDED.iter().filter(|(program, _)| !is_installed(program));
+fn missing(sid: bool) -> Vec<&'static str> {
+    let programs = NEEDED.iter().chain(FOR_SID.iter().filter(|_| sid));
+    let programs = programs.filter(|(program, _)| !is_installed(program));
     let plugins = PLUGINS.iter().filter(|(path, _)| !Path::new(path).exists());
     programs.chain(plugins).map(|(_, package)| *package).collect()
 }

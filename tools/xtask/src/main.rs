@@ -29,6 +29,12 @@ struct Arguments {
 enum Task {
     /// Sets up what is missing and runs every check and test.
     Test,
+    /// Tries vipsec with real peers, without the other tests.
+    Interop {
+        /// Gets Debian sid, and tries its strongSwan as well.
+        #[arg(long)]
+        sid: bool,
+    },
     /// A real IPsec client keeps its connections while the VIP moves: shown, measured, judged.
     Demo {
         /// Also writes all results to this file.
@@ -78,7 +84,11 @@ enum Task {
     Dependencies,
     /// Installs the packages that tests and demo need.
     #[command(hide = true)]
-    SetUp,
+    SetUp {
+        /// Gets Debian sid beside them.
+        #[arg(long)]
+        sid: bool,
+    },
     /// Takes down labs that were kept or left behind.
     Clean,
 }
@@ -87,6 +97,7 @@ fn main() -> Result<ExitCode> {
     let task = Arguments::parse().task;
     let passed = match task {
         Task::Test => test::run().map(|()| true),
+        Task::Interop { sid } => test::interop(sid).map(|()| true),
         Task::Demo { json, keep } => demo::run(&demo::Options { json, keep }),
         Task::Bench { json, seconds, rounds, sas } => {
             bench::run(json.as_deref(), bench::Options { seconds, rounds, sas })
@@ -99,7 +110,7 @@ fn main() -> Result<ExitCode> {
         Task::Tidy => tidy::run(workspace()).map(|()| true),
         Task::Compliance => compliance::run(workspace()).map(|()| true),
         Task::Dependencies => dependencies::run(workspace()).map(|()| true),
-        Task::SetUp => vipsec_lab::packages::install_missing().map(|()| true),
+        Task::SetUp { sid } => test::install(sid).map(|()| true),
         Task::Clean => clean().map(|()| true),
     };
     passed.map(|passed| if passed { ExitCode::SUCCESS } else { ExitCode::FAILURE })

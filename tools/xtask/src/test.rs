@@ -5,8 +5,8 @@ use std::process::Command;
 
 use anyhow::{Context, Result};
 use vipsec_lab::binaries::{self, Binaries, workspace};
-use vipsec_lab::packages;
 use vipsec_lab::run::is_root;
+use vipsec_lab::{packages, sid};
 
 use crate::{cargo, compliance, dependencies, run as execute, sim, tidy};
 
@@ -15,7 +15,7 @@ const SEEDS: (u64, u32) = (0, 200);
 
 /// Runs everything.
 pub(crate) fn run() -> Result<()> {
-    set_up()?;
+    set_up(false)?;
     lint()?;
     step("unit, property and vector tests");
     cargo("test --workspace --exclude vipsec-tests --exclude vipsec-dataplane --no-fail-fast")?;
@@ -43,29 +43,45 @@ pub(crate) fn lint() -> Result<()> {
 }
 
 /// Installs what is missing; through sudo where this is not root already.
-fn set_up() -> Result<()> {
+fn set_up(sid: bool) -> Result<()> {
     if is_root() {
-        return packages::install_missing();
+        return install(sid);
     }
     let own = std::env::current_exe().context("cannot find this program")?;
-    execute(Command::new("sudo").arg(own).arg("set-up"), "sudo")
+    let options = if sid { &["--sid"][..] } else { &[] };
+    execute(Command::new("sudo").arg(own).arg("set-up").args(options), "sudo")
+}
+
+/// Installs packages and, if asked for, another distribution, as root.
+pub(crate) fn install(sid: bool) -> Result<()> {
+    packages::install_missing(sid)?;
+    if sid { sid::install() } else { Ok(()) }
 }
 
 /// The tests that open raw sockets and make namespaces: as root, one after the other, since they
 /// measure time.
 fn real_networks() -> Result<()> {
+    if let Err(reason) = sid::root() {
+        println!("tests with a newer strongSwan step aside: {reason}");
+    }
     let built = binaries::build()?;
     for package in ["vipsec-dataplane", "vipsec-tests"] {
-        as_root(package, &built)?;
+        as_root(&[package], &built)?;
     }
     Ok(())
 }
 
-/// Runs the tests of a package; it is built by whoever calls.
-fn as_root(package: &str, built: &Binaries) -> Result<()> {
+/// Tries vipsec with real peers alone; with `sid`, also with strongSwan from Debian sid.
+pub(crate) fn interop(sid: bool) -> Result<()> {
+    set_up(sid)?;
+    as_root(&["vipsec-tests", "--test", "interop"], &binaries::build()?)
+}
+
+/// Runs the tests of a package, or one of its test programs; what they need is built by whoever calls.
+fn as_root(package: &[&str], built: &Binaries) -> Result<()> {
     let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
     let mut command = Command::new(cargo);
-    command.args(["test", "--package", package, "--no-fail-fast"]);
+    command.args(["test", "--no-fail-fast", "--package"]).args(package);
     if !is_root() {
         command.args(["--config", "target.'cfg(unix)'.runner = ['sudo', '-E']"]);
     }
@@ -73,7 +89,7 @@ fn as_root(package: &str, built: &Binaries) -> Result<()> {
         .args(["--", "--test-threads=1"])
         .envs(built.environment())
         .env("VIPSEC_LAB_REQUIRED", "1");
-    execute(&mut command, &format!("cargo test --package {package}"))
+    execute(&mut command, &format!("cargo test --package {}", package.join(" ")))
 }
 
 fn step(name: &str) {

@@ -23,6 +23,8 @@ pub struct Settings {
     pub extra: String,
     /// Additional sections of the secrets.
     pub secrets: String,
+    /// The root of another distribution whose daemon is taken ([`crate::sid`]).
+    pub root: Option<PathBuf>,
 }
 
 /// An IKE connection.

@@ -48,10 +48,14 @@ impl StrongSwan {
     pub fn start(lab: &Lab, namespace: &Namespace, settings: &Settings) -> Result<Self> {
         let directory = lab.subdirectory(&format!("{}-strongswan", namespace.role()))?;
         config::write(&directory, settings)?;
+        let (path, arguments) = match &settings.root {
+            None => (unconfined(CHARON, &directory)?, Vec::new()),
+            Some(root) => elsewhere(root, &directory),
+        };
         let program = Program {
             namespace: namespace.clone(),
-            path: unconfined(CHARON, &directory)?,
-            arguments: Vec::new(),
+            path,
+            arguments,
             environment: vec![("STRONGSWAN_CONF".into(), path_text(&directory, "strongswan.conf"))],
             log: directory.join("stdout.log"),
             lasting: settings.lasting,
@@ -160,6 +164,18 @@ impl StrongSwan {
     pub fn process(&mut self) -> &mut Process {
         &mut self.process
     }
+}
+
+/// The daemon of another distribution, which finds its files where they are. `ip netns exec` has given
+/// it mounts of its own, which end with it.
+fn elsewhere(root: &Path, directory: &Path) -> (PathBuf, Vec<String>) {
+    let script = r#"for place in /dev /proc "$2"; do
+        mkdir -p "$1$place" && mount --rbind "$place" "$1$place" || exit 1
+    done
+    exec chroot "$1" "$3""#;
+    let text = |path: &Path| path.to_string_lossy().into_owned();
+    let arguments = ["-c".into(), script.into(), "sh".into(), text(root), text(directory)];
+    ("/bin/sh".into(), arguments.into_iter().chain([CHARON.to_owned()]).collect())
 }
 
 /// Path of a program that may read the lab's files. The distributions' AppArmor profiles are bound

@@ -52,7 +52,7 @@ pub(crate) fn run(options: &Options) -> Result<bool> {
 pub(crate) fn prepare(environment: &[(&str, &Path)]) -> Result<()> {
     let built = binaries()?;
     root::demand(&[&built.environment()[..], environment].concat())?;
-    packages::install_missing()
+    packages::install_missing(false)
 }
 
 fn play(lab: &Lab, options: &Options) -> Result<Report> {
