@@ -86,7 +86,10 @@ fn client_moves(lab: &Lab) -> Result<()> {
     wait_until_at(&pair.peers, CLIENT)?;
     flows(lab, &pair.peers.site.client, host, "back")?;
     pair.peers.swan.swanctl("--rekey --ike gw")?;
-    pair.peers.swan.swanctl("--rekey --child net")?;
+    // For a moment the child is of neither IKE SA.
+    wait_for("the rekey of the child", PATIENCE, || {
+        Ok(pair.peers.swan.swanctl("--rekey --child net").is_ok().then_some(()))
+    })?;
     flows(lab, &pair.peers.site.client, host, "rekeyed")?;
     let events = read_to_string(pair.peers.gateway.log_path())?;
     ensure!(events.contains("peer-moved"), "{events}");

@@ -58,27 +58,26 @@ pub(crate) fn install(sid: bool) -> Result<()> {
     if sid { sid::install() } else { Ok(()) }
 }
 
-/// The tests that open raw sockets and make namespaces: as root, one after the other, since they
-/// measure time.
+/// The tests that open raw sockets and make namespaces, as root. Those with whole nodes mostly wait:
+/// two run side by side, each in a lab of its own.
 fn real_networks() -> Result<()> {
     if let Err(reason) = sid::root() {
         println!("tests with a newer strongSwan step aside: {reason}");
     }
     let built = binaries::build()?;
-    for package in ["vipsec-dataplane", "vipsec-tests"] {
-        as_root(&[package], &built)?;
-    }
-    Ok(())
+    as_root(&["vipsec-dataplane"], 1, &built)?;
+    as_root(&["vipsec-tests"], 2, &built)
 }
 
 /// Tries vipsec with real peers alone; with `sid`, also with strongSwan from Debian sid.
 pub(crate) fn interop(sid: bool) -> Result<()> {
     set_up(sid)?;
-    as_root(&["vipsec-tests", "--test", "interop"], &binaries::build()?)
+    as_root(&["vipsec-tests", "--test", "interop"], 2, &binaries::build()?)
 }
 
-/// Runs the tests of a package, or one of its test programs; what they need is built by whoever calls.
-fn as_root(package: &[&str], built: &Binaries) -> Result<()> {
+/// Runs the tests of a package, or one of its test programs, so many at a time; what they need is
+/// built by whoever calls.
+fn as_root(package: &[&str], threads: u32, built: &Binaries) -> Result<()> {
     let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
     let mut command = Command::new(cargo);
     command.args(["test", "--no-fail-fast", "--package"]).args(package);
@@ -86,7 +85,7 @@ fn as_root(package: &[&str], built: &Binaries) -> Result<()> {
         command.args(["--config", "target.'cfg(unix)'.runner = ['sudo', '-E']"]);
     }
     command
-        .args(["--", "--test-threads=1"])
+        .args(["--", &format!("--test-threads={threads}")])
         .envs(built.environment())
         .env("VIPSEC_LAB_REQUIRED", "1");
     execute(&mut command, &format!("cargo test --package {}", package.join(" ")))
