@@ -16,8 +16,8 @@ pub mod memory;
 
 use core::fmt;
 
-/// Counts committed transactions that changed something, over the whole store. 0 is the empty
-/// store before the first.
+/// Grows with every committed transaction that changed something, over the whole store; by one, unless
+/// the backend has other users beside us. 0 is the empty store before the first.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Revision(pub u64);
 
@@ -52,7 +52,9 @@ impl fmt::Debug for Entry {
 /// Longest value in bytes.
 pub const VALUE_BYTES_MAX: usize = 1 << 20;
 /// Most operations and conditions of one transaction together.
-pub const TRANSACTION_MAX: usize = 4096;
+pub const TRANSACTION_MAX: usize = 4000;
+/// Most conditions of one transaction.
+pub const CONDITIONS_MAX: usize = 64;
 
 /// What must hold for a transaction to be committed.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -119,8 +121,8 @@ pub struct Transaction {
 /// What became of a transaction.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Outcome {
-    /// Durable. The store's revision after it, and that of every key that it put; a transaction
-    /// that changed nothing leaves the revision as it was.
+    /// Durable. The store's revision after it, and that of every key that it put. A transaction
+    /// without steps leaves the revision as it was; one whose steps find nothing to change may.
     Committed(Revision),
     /// Nothing was changed.
     Refused {
@@ -178,10 +180,7 @@ pub enum Changes {
     },
     /// The log does not go back so far, or the store's revision is lower than the one asked for (a
     /// store that was rolled back): read the range again.
-    Compacted {
-        /// From where the log can be followed.
-        oldest: Revision,
-    },
+    Compacted,
 }
 
 /// A store. The calls block; whoever needs to go on meanwhile gives it a thread.
@@ -196,8 +195,8 @@ pub trait Backend {
     /// a refused one does not fail the others, a later one sees the earlier ones.
     ///
     /// # Errors
-    /// [`StoreError`]. With [`StoreError::is_ambiguous`] it is not known whether the batch was
-    /// committed, otherwise it was not; it is never committed in part.
+    /// [`StoreError`]. With [`StoreError::is_ambiguous`] it is not known which transactions of the batch
+    /// were committed, otherwise none was. No transaction is ever committed in part.
     fn commit(&mut self, batch: &[Transaction]) -> Result<Vec<Outcome>, StoreError>;
 
     /// The changes after `after`, at least all of one transaction, and not many more than `limit`.

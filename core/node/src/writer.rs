@@ -16,6 +16,9 @@ use vipsec_wire::time::Timestamp;
 const QUEUE_MAX: usize = 16_384;
 /// Most operations of one transaction.
 const OPERATIONS_MAX: usize = 1024;
+/// Most bytes of keys and values in one transaction, unless one write alone has more: etcd takes
+/// 1.5 MiB.
+const BYTES_MAX: usize = 1 << 20;
 const RETRY_FIRST: Duration = Duration::from_millis(50);
 const RETRY_MAX: Duration = Duration::from_secs(2);
 
@@ -120,14 +123,14 @@ impl Writer {
             return None;
         }
         self.retry_at = None;
-        let mut count = 0;
-        let mut operations = 0;
+        let (mut count, mut operations, mut bytes) = (0, 0, 0);
         for write in &self.queue {
-            if count > 0 && operations + write.operations.len() > OPERATIONS_MAX {
+            operations += write.operations.len();
+            bytes += write.operations.iter().map(size).sum::<usize>();
+            if count > 0 && (operations > OPERATIONS_MAX || bytes > BYTES_MAX) {
                 break;
             }
             count += 1;
-            operations += write.operations.len();
         }
         self.in_flight = count;
         Some(Transaction {
@@ -200,6 +203,14 @@ impl Writer {
     }
 }
 
+fn size(operation: &Operation) -> usize {
+    match operation {
+        Operation::Put { key, value } => key.as_str().len() + value.len(),
+        Operation::Delete { key } => key.as_str().len(),
+        Operation::DeletePrefix { prefix } => prefix.len(),
+    }
+}
+
 /// One operation a key, the last: a transaction may not touch a key twice in every backend.
 fn merge<'a>(operations: impl Iterator<Item = &'a Operation>) -> Vec<Operation> {
     let mut last: BTreeMap<&Key, &Operation> = BTreeMap::new();
@@ -266,6 +277,18 @@ mod tests {
         assert_eq!(done.len(), 2);
         assert!(writer.is_idle());
         assert_eq!(writer.written(), Revision(9));
+    }
+
+    #[test]
+    fn a_transaction_is_no_larger_than_every_store_takes() {
+        let mut writer = owned();
+        let large = |name: &str| vec![Operation::Put { key: key(name), value: vec![0; 400_000] }];
+        for (number, name) in (1..).zip(["a", "b", "c"]) {
+            writer.push(T0, large(name), ticket(number, false));
+        }
+        assert_eq!(writer.poll_transaction(T0).unwrap().operations.len(), 2);
+        assert_eq!(writer.handle_outcome(&Outcome::Committed(Revision(8))).len(), 2);
+        assert_eq!(writer.poll_transaction(T0).unwrap().operations.len(), 1);
     }
 
     #[test]

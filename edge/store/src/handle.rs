@@ -2,7 +2,8 @@
 //! changes come out of one channel in the order in which the store did things.
 
 use crate::engine::Open;
-use crate::sqlite::{Opener, SqliteConfig};
+use crate::etcd::{self, EtcdConfig};
+use crate::sqlite::{self, SqliteConfig};
 use crate::worker::{self, Request};
 use std::sync::mpsc::{SyncSender, TrySendError, sync_channel};
 use std::thread::JoinHandle;
@@ -69,6 +70,14 @@ pub struct Pace {
     pub keep_revisions: u64,
 }
 
+impl Pace {
+    /// For etcd, whose history takes room of the whole etcd, and whose next member is tried soon.
+    #[must_use]
+    pub fn etcd() -> Pace {
+        Pace { retry: Duration::from_millis(100), keep_revisions: 1000, ..Pace::default() }
+    }
+}
+
 impl Default for Pace {
     fn default() -> Pace {
         Pace {
@@ -95,7 +104,16 @@ impl Store {
     /// # Errors
     /// When the system gives no thread.
     pub fn sqlite(config: SqliteConfig, pace: Pace) -> std::io::Result<(Store, Receiver<Reply>)> {
-        Store::start(Opener::new(config), pace)
+        Store::start(sqlite::Opener::new(config), pace)
+    }
+
+    /// Starts a thread for the store in an etcd. Whether it can be reached comes as
+    /// [`Reply::Health`]; if it cannot, that is tried again and again.
+    ///
+    /// # Errors
+    /// When the system gives no thread.
+    pub fn etcd(config: EtcdConfig, pace: Pace) -> std::io::Result<(Store, Receiver<Reply>)> {
+        Store::start(etcd::Opener::new(config), pace)
     }
 
     /// Starts a thread for any backend.

@@ -313,7 +313,7 @@ fn select_range(sql: &Sql<'_>, prefix: &str) -> rusqlite::Result<(Vec<Entry>, Re
 fn select_changes(sql: &Sql<'_>, after: Revision, limit: usize) -> rusqlite::Result<Changes> {
     let (revision, compacted) = schema::revisions(sql)?;
     if after.0 < compacted || after.0 > revision {
-        return Ok(Changes::Compacted { oldest: Revision(compacted) });
+        return Ok(Changes::Compacted);
     }
     let mut statement = cached(
         sql,

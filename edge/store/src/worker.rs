@@ -271,7 +271,7 @@ impl<O: Open> Worker<O> {
                         break;
                     }
                 }
-                Ok(Changes::Compacted { .. }) => self.break_watch()?,
+                Ok(Changes::Compacted) => self.break_watch()?,
                 Err(error) => {
                     self.failed(&error);
                     break;

@@ -7,7 +7,7 @@ use anyhow::{Context, Result, bail};
 use crate::command;
 
 /// A program that must be there, and the package that brings it on Debian and Ubuntu.
-const NEEDED: [(&str, &str); 11] = [
+const NEEDED: [(&str, &str); 12] = [
     ("ip", "iproute2"),
     ("ping", "iputils-ping"),
     ("sysctl", "procps"),
@@ -19,6 +19,7 @@ const NEEDED: [(&str, &str); 11] = [
     ("swanctl", "strongswan-swanctl"),
     ("charon-systemd", "charon-systemd"),
     ("pki", "strongswan-pki"),
+    ("etcd", "etcd-server"),
 ];
 
 /// Packages that bring no program but must stand beside the others.

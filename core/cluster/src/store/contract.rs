@@ -1,8 +1,8 @@
 //! What every backend has to do, as cases with a name. A backend's own tests call [`run`].
 
 use super::{
-    Backend, Change, Changes, Condition, Key, Operation, Outcome, Revision, StoreError,
-    TRANSACTION_MAX, Transaction, VALUE_BYTES_MAX,
+    Backend, CONDITIONS_MAX, Change, Changes, Condition, Entry, Key, Operation, Outcome, Revision,
+    StoreError, TRANSACTION_MAX, Transaction, VALUE_BYTES_MAX,
 };
 use std::collections::BTreeMap;
 
@@ -44,7 +44,87 @@ const CASES: &[Case] = &[
 /// When a case fails.
 pub fn run(mut stage: impl FnMut(&'static str) -> Box<dyn Stage>) {
     for (demand, case) in CASES {
-        case(stage(demand).as_mut());
+        case(&mut FromZero { stage: stage(demand), base: None });
+    }
+}
+
+/// A stage whose store begins at revision 0, as the cases expect, even where a backend's revisions
+/// are older than the store.
+struct FromZero {
+    stage: Box<dyn Stage>,
+    base: Option<u64>,
+}
+
+impl Stage for FromZero {
+    fn open(&mut self) -> Box<dyn Backend> {
+        let mut inner = self.stage.open();
+        let base =
+            self.base.get_or_insert_with(|| inner.revision().expect("the store can be read").0);
+        Box::new(Rebased { base: *base, inner })
+    }
+}
+
+/// Counts revisions from `base`.
+struct Rebased {
+    inner: Box<dyn Backend>,
+    base: u64,
+}
+
+impl Rebased {
+    fn out(&self, revision: Revision) -> Revision {
+        Revision(revision.0.checked_sub(self.base).expect("a revision of this store"))
+    }
+
+    fn entry(&self, entry: Entry) -> Entry {
+        Entry { revision: self.out(entry.revision), ..entry }
+    }
+
+    fn transaction(&self, transaction: &Transaction) -> Transaction {
+        let inside = |condition: &Condition| {
+            let Condition::RevisionIs { key, revision } = condition;
+            let revision = revision.map(|revision| Revision(revision.0 + self.base));
+            Condition::RevisionIs { key: key.clone(), revision }
+        };
+        let conditions = transaction.conditions.iter().map(inside).collect();
+        Transaction { conditions, operations: transaction.operations.clone() }
+    }
+}
+
+impl Backend for Rebased {
+    fn range(&mut self, prefix: &str) -> Result<(Vec<Entry>, Revision), StoreError> {
+        let (entries, at) = self.inner.range(prefix)?;
+        Ok((entries.into_iter().map(|entry| self.entry(entry)).collect(), self.out(at)))
+    }
+
+    fn commit(&mut self, batch: &[Transaction]) -> Result<Vec<Outcome>, StoreError> {
+        let batch: Vec<_> = batch.iter().map(|one| self.transaction(one)).collect();
+        let outcomes = self.inner.commit(&batch)?.into_iter();
+        let outcome = |one| match one {
+            Outcome::Committed(revision) => Outcome::Committed(self.out(revision)),
+            refused @ Outcome::Refused { .. } => refused,
+        };
+        Ok(outcomes.map(outcome).collect())
+    }
+
+    fn changes_since(&mut self, after: Revision, limit: usize) -> Result<Changes, StoreError> {
+        let told = self.inner.changes_since(Revision(after.0 + self.base), limit)?;
+        let Changes::Some { changes, up_to, more } = told else { return Ok(told) };
+        let change = |one| match one {
+            Change::Put(entry) => Change::Put(self.entry(entry)),
+            Change::Deleted { key, revision } => {
+                Change::Deleted { key, revision: self.out(revision) }
+            }
+        };
+        let changes = changes.into_iter().map(change).collect();
+        Ok(Changes::Some { changes, up_to: self.out(up_to), more })
+    }
+
+    fn revision(&mut self) -> Result<Revision, StoreError> {
+        self.inner.revision().map(|revision| self.out(revision))
+    }
+
+    fn compact(&mut self, up_to: Revision) -> Result<(), StoreError> {
+        self.inner.compact(Revision(up_to.0 + self.base))
     }
 }
 
@@ -105,7 +185,7 @@ fn log(store: &mut dyn Backend, after: u64, limit: usize) -> Log {
             };
             (changes.into_iter().map(plain).collect(), up_to.0, more)
         }
-        Changes::Compacted { .. } => panic!("the log was not compacted yet"),
+        Changes::Compacted => panic!("the log was not compacted yet"),
     }
 }
 
@@ -128,11 +208,12 @@ fn revisions(stage: &mut dyn Stage) {
     let mut store = stage.open();
     assert_eq!(commit(store.as_mut(), vec![], vec![put("a", b"1"), put("b", b"1")]), committed(1));
     assert_eq!(commit(store.as_mut(), vec![], vec![put("a", b"1")]), committed(2));
-    assert_eq!(commit(store.as_mut(), vec![], vec![delete("none")]), committed(2));
     assert_eq!(commit(store.as_mut(), vec![expect("b", Some(1))], vec![]), committed(2));
     assert_eq!(commit(store.as_mut(), vec![], vec![delete("a")]), committed(3));
     assert_eq!(range(store.as_mut(), ""), [row("b", b"1", 1)]);
     assert_eq!(store.revision(), Ok(Revision(3)));
+    let nothing = commit(store.as_mut(), vec![], vec![delete("none")]);
+    assert!(nothing == committed(3) || nothing == committed(4), "{nothing:?}");
 }
 
 fn compare_and_swap(stage: &mut dyn Stage) {
@@ -229,7 +310,8 @@ fn delete_prefix(stage: &mut dyn Stage) {
     assert_eq!(commit(store.as_mut(), vec![], vec![doomed.clone()]), committed(2));
     let left: Vec<String> = range(store.as_mut(), "").into_iter().map(|row| row.0).collect();
     assert_eq!(left, ["V/1/a", "v/1", "v/1%", "v/10/a", "v/2"]);
-    assert_eq!(commit(store.as_mut(), vec![], vec![doomed]), committed(2), "nothing was left");
+    let nothing = commit(store.as_mut(), vec![], vec![doomed]);
+    assert!(nothing == committed(2) || nothing == committed(3), "nothing was left: {nothing:?}");
 }
 
 fn changes_in_order(stage: &mut dyn Stage) {
@@ -286,7 +368,7 @@ fn compaction(stage: &mut dyn Stage) {
     store.compact(Revision(2)).expect("the store can compact");
     store.compact(Revision(1)).expect("compacting less is nothing");
     let asked = store.changes_since(Revision(1), 10).expect("the store can be read");
-    assert_eq!(asked, Changes::Compacted { oldest: Revision(2) });
+    assert_eq!(asked, Changes::Compacted);
     assert_eq!(log(store.as_mut(), 2, 10).0, [("c".to_owned(), Some(b"1".to_vec()), 3)]);
     assert_eq!(range(store.as_mut(), ""), [row("b", b"1", 1), row("c", b"1", 3)]);
     assert_eq!(commit(store.as_mut(), vec![expect("a", None)], vec![put("a", b"2")]), committed(4));
@@ -298,7 +380,7 @@ fn future_revision(stage: &mut dyn Stage) {
     let mut store = stage.open();
     commit(store.as_mut(), vec![], vec![put("a", b"1")]);
     let asked = store.changes_since(Revision(2), 10).expect("the store can be read");
-    assert!(matches!(asked, Changes::Compacted { .. }), "{asked:?}");
+    assert!(matches!(asked, Changes::Compacted), "{asked:?}");
 }
 
 fn too_large(stage: &mut dyn Stage) {
@@ -312,6 +394,9 @@ fn too_large(stage: &mut dyn Stage) {
     refuse(vec![put("b", &vec![0; VALUE_BYTES_MAX + 1])]);
     refuse(vec![delete("b"); TRANSACTION_MAX + 1]);
     refuse(vec![Operation::DeletePrefix { prefix: String::new() }]);
+    let conditions = vec![expect("b", None); CONDITIONS_MAX + 1];
+    let refused = store.commit(&[transaction(conditions, vec![put("b", b"1")])]);
+    assert!(matches!(refused, Err(StoreError::TooLarge(_))), "{refused:?}");
     assert_eq!(range(store.as_mut(), ""), [], "nothing of the batch was done");
     let largest = put("b", &vec![7; VALUE_BYTES_MAX]);
     assert_eq!(commit(store.as_mut(), vec![], vec![largest]), committed(1));
@@ -349,7 +434,14 @@ fn agrees_with_model(stage: &mut dyn Stage) {
         let batch: Vec<Transaction> = (0..5).map(|_| random(&mut draw, revision, round)).collect();
         let outcomes = store.commit(&batch).expect("the store can commit");
         for (one, outcome) in batch.iter().zip(outcomes) {
-            assert_eq!(outcome, apply(&mut model, &mut revision, one));
+            let before = revision;
+            let expected = apply(&mut model, &mut revision, one);
+            if expected == committed(before) && outcome == committed(before + 1) {
+                // Steps that find nothing to change may count as well.
+                revision += 1;
+            } else {
+                assert_eq!(outcome, expected);
+            }
         }
         if round % 3 == 0 {
             followed = follow(store.as_mut(), &mut mirror, followed);

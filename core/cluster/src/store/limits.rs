@@ -1,6 +1,8 @@
 //! The sizes that every backend enforces alike, before it touches anything.
 
-use super::{Key, Operation, StoreError, TRANSACTION_MAX, Transaction, VALUE_BYTES_MAX};
+use super::{
+    CONDITIONS_MAX, Key, Operation, StoreError, TRANSACTION_MAX, Transaction, VALUE_BYTES_MAX,
+};
 
 impl Transaction {
     /// Whether the transaction keeps to the limits of the contract.
@@ -12,6 +14,12 @@ impl Transaction {
         if steps > TRANSACTION_MAX {
             return Err(StoreError::TooLarge(format!(
                 "a transaction of {steps} steps, allowed are {TRANSACTION_MAX}"
+            )));
+        }
+        let conditions = self.conditions.len();
+        if conditions > CONDITIONS_MAX {
+            return Err(StoreError::TooLarge(format!(
+                "a transaction with {conditions} conditions, allowed are {CONDITIONS_MAX}"
             )));
         }
         self.operations.iter().try_for_each(Operation::check)

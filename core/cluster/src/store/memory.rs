@@ -165,7 +165,7 @@ impl Content {
 
     fn changes_since(&self, after: Revision, limit: usize) -> Changes {
         if after < self.compacted || after > self.revision {
-            return Changes::Compacted { oldest: self.compacted };
+            return Changes::Compacted;
         }
         let mut changes: Vec<Change> = Vec::new();
         let mut up_to = self.revision;
@@ -307,6 +307,6 @@ mod tests {
         let (entries, revision) = store.range("").expect("the store is up");
         assert_eq!((entries[0].value.as_slice(), revision), (&[1][..], Revision(1)));
         let asked = store.changes_since(Revision(2), 10).expect("the store is up");
-        assert_eq!(asked, Changes::Compacted { oldest: Revision(0) });
+        assert_eq!(asked, Changes::Compacted);
     }
 }

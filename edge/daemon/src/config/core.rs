@@ -1,9 +1,10 @@
 //! The configuration as the other crates take it: nothing is decided here, only said in their types.
 
 use super::connection::{Child, Connection, Remote};
-use super::node::{Member, WhenUnavailable};
+use super::node::Member;
 use super::proof::Proof;
 use super::service::{Method, Protocol, Service, inner_addresses};
+use super::store::WhenUnavailable;
 use super::vip::{Replay, Takeback, Vip};
 use super::{Config, address};
 use std::collections::BTreeMap;

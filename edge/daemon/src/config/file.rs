@@ -53,9 +53,24 @@ pub(super) struct Log {
 #[serde(deny_unknown_fields)]
 pub(super) struct Store {
     pub(super) kind: Option<Text>,
-    pub(super) path: Option<PathBuf>,
+    pub(super) path: Option<Spanned<PathBuf>>,
     pub(super) key: PathBuf,
     pub(super) when_unavailable: Option<Text>,
+    pub(super) endpoints: Option<Spanned<Vec<Text>>>,
+    pub(super) prefix: Option<Text>,
+    pub(super) tls: Option<Spanned<StoreTls>>,
+    pub(super) user: Option<Text>,
+    pub(super) password_file: Option<PathBuf>,
+    pub(super) compact: Option<bool>,
+}
+
+/// `tls = { ca = …, certificate = …, certificate_key = … }`
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct StoreTls {
+    pub(super) ca: PathBuf,
+    pub(super) certificate: Option<PathBuf>,
+    pub(super) certificate_key: Option<PathBuf>,
 }
 
 /// `[cluster]`

@@ -15,6 +15,7 @@ pub mod pool;
 pub mod proof;
 pub mod proposal;
 pub mod service;
+pub mod store;
 pub mod vip;
 
 #[cfg(test)]
@@ -37,7 +38,7 @@ pub struct Config {
     /// This node.
     pub node: node::Node,
     /// The store; present on every node that is a candidate.
-    pub store: Option<node::Store>,
+    pub store: Option<store::Store>,
     /// Times of the cluster.
     pub timers: node::Timers,
     /// All members, this one among them.
@@ -107,7 +108,8 @@ impl Config {
                 connection.name
             ));
         }
-        if let Some(directory) = self.store.as_ref().and_then(|store| store.path.parent())
+        if let Some(store::Place::Sqlite(path)) = self.store.as_ref().map(|store| &store.place)
+            && let Some(directory) = path.parent()
             && !directory.as_os_str().is_empty()
             && !directory.is_dir()
         {
@@ -146,7 +148,7 @@ fn check(
     }
     let node_section = file.node.as_ref()?;
     let node = node::node(node_section.get_ref(), mistakes)?;
-    let store = file.store.as_ref().map(|raw| node::store(raw.get_ref(), mistakes));
+    let store = file.store.as_ref().map(|raw| store::store(raw, mistakes));
     let timers = node::timers(file.cluster.as_ref().unwrap_or(&file::Cluster::default()), mistakes);
     let whole = mistakes.is_empty();
     let members = node::members(&file.members, &node, node_section, mistakes);

@@ -1,4 +1,4 @@
-//! `[node]`, `[store]`, `[cluster]` and `[[member]]`: this process, its store, and who the others are.
+//! `[node]`, `[cluster]` and `[[member]]`: this process, and who the others are.
 
 use super::file;
 use super::mistake::Mistakes;
@@ -44,26 +44,6 @@ pub enum LogFormat {
     Text,
     /// One JSON object a line.
     Json,
-}
-
-/// The store that the candidates share.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Store {
-    /// The SQLite file.
-    pub path: PathBuf,
-    /// The file of the store key.
-    pub key: PathBuf,
-    /// What to do with new SAs while it does not answer.
-    pub when_unavailable: WhenUnavailable,
-}
-
-/// What happens to a *new* SA that cannot be stored in time.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum WhenUnavailable {
-    /// It comes up and is marked; stored when the store is back.
-    Unprotected,
-    /// It does not come up.
-    Refuse,
 }
 
 /// Times of the cluster.
@@ -113,21 +93,6 @@ pub(super) fn node(raw: &file::Node, mistakes: &mut Mistakes) -> Option<Node> {
             format: format.unwrap_or(LogFormat::Text),
         },
     })
-}
-
-pub(super) fn store(raw: &file::Store, mistakes: &mut Mistakes) -> Store {
-    if let Some(kind) = &raw.kind {
-        mistakes.parse(kind, |text| choice(text, "store", &[("sqlite", ())]));
-    }
-    let choices =
-        [("unprotected", WhenUnavailable::Unprotected), ("refuse", WhenUnavailable::Refuse)];
-    let when = raw.when_unavailable.as_ref();
-    let when = when.and_then(|text| mistakes.parse(text, |text| choice(text, "choice", &choices)));
-    Store {
-        path: raw.path.clone().unwrap_or_else(|| PathBuf::from("/var/lib/vipsec/store.db")),
-        key: raw.key.clone(),
-        when_unavailable: when.unwrap_or(WhenUnavailable::Unprotected),
-    }
 }
 
 pub(super) fn timers(raw: &file::Cluster, mistakes: &mut Mistakes) -> Timers {

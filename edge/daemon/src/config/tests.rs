@@ -78,7 +78,8 @@ fn a_single_gateway_needs_no_more_than_twenty_lines() {
     assert_eq!(vip.pools[0].range.last().to_string(), "10.77.0.250");
     assert_eq!(vip.connections[0].children[0].name, "road");
     assert!(vip.protected.iter().all(|prefix| prefix.address().to_string().starts_with("10.77.")));
-    assert_eq!(config.store.expect("a store").path.to_str(), Some("/var/lib/vipsec/store.db"));
+    let place = config.store.expect("a store").place;
+    assert_eq!(place, store::Place::Sqlite("/var/lib/vipsec/store.db".into()));
 }
 
 #[test]
@@ -146,13 +147,72 @@ fn domains_are_names_and_go_with_servers() {
 
 #[test]
 fn a_mistake_is_placed_and_says_what_is_allowed() {
-    let found = after("kind = \"sqlite\"", "kind = \"etcd\"");
+    let found = after("kind = \"sqlite\"", "kind = \"redis\"");
     let line = EXAMPLE.lines().position(|line| line.starts_with("kind")).expect("there") + 1;
     assert_eq!((found[0].line, found[0].column), (line, 8));
-    assert_eq!(found[0].text, "store \"etcd\" does not exist; allowed is \"sqlite\"");
+    assert_eq!(found[0].text, "store \"redis\" does not exist; allowed is \"sqlite\", \"etcd\"");
     let error =
         parse(&EXAMPLE.replace("heartbeat_ms = 50", "heartbeat_ms = 5")).expect_err("out of range");
-    assert_eq!(error.to_string(), "test.toml:23:16: 5 is out of range; allowed is 10 to 10000");
+    let line =
+        EXAMPLE.lines().position(|line| line.starts_with("heartbeat_ms")).expect("there") + 1;
+    let expected = format!("test.toml:{line}:16: 5 is out of range; allowed is 10 to 10000");
+    assert_eq!(error.to_string(), expected);
+}
+
+/// The annotated example with an etcd.
+fn with_etcd(keys: &str) -> String {
+    let sqlite = "kind = \"sqlite\"\npath = \"/var/lib/vipsec/store.db\"\n";
+    assert!(EXAMPLE.contains(sqlite));
+    EXAMPLE.replacen(sqlite, &format!("kind = \"etcd\"\n{keys}\n"), 1)
+}
+
+#[test]
+fn an_etcd_is_a_store() {
+    let all = "endpoints = [\"https://10.1.0.2:2379\", \"https://etcd-2.test:2379/\"]\n\
+               prefix = \"net/vipsec\"\ntls = { ca = \"ca.pem\", certificate = \"c.pem\", \
+               certificate_key = \"k.pem\" }\nuser = \"vipsec\"\npassword_file = \"pw\"\n\
+               compact = false";
+    let store = parse(&with_etcd(all)).expect("no mistakes").store.expect("a store");
+    let store::Place::Etcd(etcd) = store.place else { panic!("{store:?}") };
+    assert_eq!(etcd.endpoints, ["https://10.1.0.2:2379", "https://etcd-2.test:2379"]);
+    assert_eq!((etcd.prefix.as_str(), etcd.compact), ("net/vipsec", false));
+    assert_eq!(etcd.login, Some(("vipsec".to_owned(), "pw".into())));
+    let identity = Some(("c.pem".into(), "k.pem".into()));
+    assert_eq!(etcd.tls, Some(store::Tls { ca: "ca.pem".into(), identity }));
+    let least = "endpoints = [\"http://[2001:db8::2]:2379\"]";
+    let store = parse(&with_etcd(least)).expect("no mistakes").store.expect("a store");
+    let store::Place::Etcd(etcd) = store.place else { panic!("{store:?}") };
+    assert_eq!((etcd.prefix.as_str(), etcd.compact, etcd.tls), ("vipsec", true, None));
+}
+
+#[test]
+fn mistakes_about_an_etcd_are_told() {
+    let http = "endpoints = [\"http://10.1.0.2:2379\"]";
+    for (keys, answer) in [
+        (String::new(), "an etcd needs `endpoints`, such as"),
+        ("endpoints = []".to_owned(), "an etcd needs `endpoints`, such as"),
+        ("endpoints = [\"10.1.0.2:2379\"]".to_owned(), "is no endpoint; allowed is"),
+        ("endpoints = [\"http://10.1.0.2\"]".to_owned(), "is no endpoint; allowed is"),
+        ("endpoints = [\"https://10.1.0.2:2379\"]".to_owned(), "https needs `tls = { ca = FILE }`"),
+        (
+            "endpoints = [\"https://a:1\", \"http://b:1\"]\ntls = { ca = \"x\" }".to_owned(),
+            "some of the endpoints are https and some are not",
+        ),
+        (format!("{http}\ntls = {{ ca = \"x\" }}"), "needs endpoints that begin with https://"),
+        (
+            "endpoints = [\"https://a:1\"]\ntls = { ca = \"x\", certificate = \"y\" }".to_owned(),
+            "`certificate` and `certificate_key` go together",
+        ),
+        (format!("{http}\nuser = \"u\""), "`user` needs a `password_file`"),
+        (format!("{http}\npassword_file = \"p\""), "`password_file` needs a `user`"),
+        (format!("{http}\nprefix = \"/\""), "is no prefix; allowed are 1 to 128"),
+        (format!("{http}\npath = \"/x\""), "`path` belongs to a store of kind \"sqlite\""),
+    ] {
+        let found = mistakes(&with_etcd(&keys));
+        assert!(found.iter().any(|one| one.text.contains(answer)), "{keys}: {found:?}");
+    }
+    let found = after("key = \"/etc/vipsec/store.key\"", "key = \"k\"\ncompact = true");
+    assert_eq!(found[0].text, "`compact` belongs to a store of kind \"etcd\"");
 }
 
 #[test]

@@ -118,6 +118,22 @@ pub fn read_psk(path: &Path) -> Result<SecretBytes, KeyFileError> {
         .map_err(|why| KeyFileError::Psk { path: path.to_owned(), why })
 }
 
+/// Reads a text that only its owner may read, such as a password.
+///
+/// # Errors
+/// [`KeyFileError`]
+pub fn read_private(path: &Path) -> Result<Zeroizing<String>, KeyFileError> {
+    file::read_private(path)
+}
+
+/// Reads a file that is no secret, such as a certificate.
+///
+/// # Errors
+/// [`KeyFileError::Io`]
+pub fn read_public(path: &Path) -> Result<Vec<u8>, KeyFileError> {
+    std::fs::read(path).map_err(|source| KeyFileError::Io { path: path.to_owned(), source })
+}
+
 /// Writes a secret into a new file that only its owner may read.
 ///
 /// # Errors

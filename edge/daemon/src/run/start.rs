@@ -5,18 +5,21 @@ use super::daemon::{Daemon, Inputs};
 use super::state::StateDir;
 use super::{RunError, identity, metrics::Metrics};
 use crate::admin::{self, events::EventLog};
+use crate::config::store::{Etcd, Place};
 use crate::config::{Config, core};
-use crate::keys;
+use crate::keys::{self, KeyFileError};
 use crate::link::{Links, Local, Peer};
 use crate::random::OsRandom;
 use std::collections::BTreeMap;
+use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Duration;
 use tokio::sync::mpsc;
 use vipsec_crypto::identity::Identity;
 use vipsec_dataplane::{Clock, DataPlane, Handle, WorkerReport};
 use vipsec_node::Node;
 use vipsec_path::Path;
-use vipsec_store::{Pace, Reply, SqliteConfig, Store};
+use vipsec_store::{EtcdConfig, EtcdLogin, EtcdTls, Pace, Reply, SqliteConfig, Store};
 
 /// Reports of workers that may wait for the loop.
 const REPORTS: usize = 8192;
@@ -87,8 +90,37 @@ fn open_store(config: &Config) -> Result<Option<OpenStore>, RunError> {
     let Some(store) = config.store.as_ref().filter(|_| config.is_candidate()) else {
         return Ok(None);
     };
-    let opened = Store::sqlite(SqliteConfig::new(&store.path), Pace::default());
+    let opened = match &store.place {
+        Place::Sqlite(path) => Store::sqlite(SqliteConfig::new(path), Pace::default()),
+        Place::Etcd(etcd) => Store::etcd(etcd_config(etcd)?, Pace::etcd()),
+    };
     opened.map(Some).map_err(|source| RunError::System { what: "start the store's thread", source })
+}
+
+/// Longest wait for an answer of etcd's: longer than an election of its members takes at best.
+const ETCD_PATIENCE: Duration = Duration::from_secs(2);
+
+/// The etcd, with what its files hold.
+fn etcd_config(etcd: &Etcd) -> Result<EtcdConfig, RunError> {
+    let tls = etcd.tls.as_ref().map(|tls| {
+        let pair = |(certificate, key): &(PathBuf, PathBuf)| {
+            Ok((keys::read_public(certificate)?, keys::read_private(key)?.as_bytes().to_vec()))
+        };
+        let identity = tls.identity.as_ref().map(pair).transpose()?;
+        Ok::<_, KeyFileError>(EtcdTls { ca: keys::read_public(&tls.ca)?, identity })
+    });
+    let login = etcd.login.as_ref().map(|(user, file)| {
+        let password = keys::read_private(file)?.trim_end_matches(['\r', '\n']).to_owned();
+        Ok::<_, KeyFileError>(EtcdLogin { user: user.clone(), password })
+    });
+    Ok(EtcdConfig {
+        endpoints: etcd.endpoints.clone(),
+        prefix: etcd.prefix.clone(),
+        tls: tls.transpose()?,
+        login: login.transpose()?,
+        compacts: etcd.compact,
+        patience: ETCD_PATIENCE,
+    })
 }
 
 /// The links, when there are others.

@@ -142,7 +142,7 @@ impl World {
                     self.later(Duration::from_micros(100), process, Input::Watch);
                 }
             }
-            Some(Changes::Compacted { .. }) => {
+            Some(Changes::Compacted) => {
                 process.watch = None;
                 self.enqueue_reply(process, StoreReply::WatchBroken);
             }
