@@ -4,7 +4,7 @@ use anyhow::{Result, ensure};
 use vipsec_lab::capture::oracle::judge;
 use vipsec_lab::capture::{Capture, Payload, frames};
 use vipsec_lab::command::wait_for;
-use vipsec_lab::node::{Node, Setup, Store, make_store_key};
+use vipsec_lab::node::{Node, Place, Setup, Store, make_store_key};
 use vipsec_lab::run::Lab;
 use vipsec_lab::topology::{IPV4, Site, VIP};
 use vipsec_tests::in_lab;
@@ -27,7 +27,7 @@ fn end(own: &str, other: &str, initiates: bool) -> String {
 
 fn start(lab: &Lab, site: &Site, name: &str, vips: String) -> Result<Node> {
     let store = Store {
-        file: lab.directory().join(format!("{name}.db")),
+        place: Place::Sqlite(lab.directory().join(format!("{name}.db"))),
         key: make_store_key(lab, name)?,
         when_unavailable: "unprotected".into(),
     };

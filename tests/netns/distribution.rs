@@ -8,7 +8,7 @@ use std::time::Duration;
 use anyhow::{Context, Result, ensure};
 use serde_json::Value;
 use vipsec_lab::command::{output_of, wait_for};
-use vipsec_lab::node::{Member, Node, Setup, Store, make_member, make_store_key};
+use vipsec_lab::node::{Member, Node, Place, Setup, Store, make_member, make_store_key};
 use vipsec_lab::probe::Prober;
 use vipsec_lab::run::Lab;
 use vipsec_lab::strongswan::exchanges;
@@ -77,7 +77,7 @@ fn start(lab: &Lab, policy: &str) -> Result<Cluster> {
         .map(|(name, octet, roles)| make_member(lab, name, &format!("10.1.0.{octet}"), roles))
         .collect::<Result<Vec<Member>>>()?;
     let store = Store {
-        file: lab.directory().join("store.db"),
+        place: Place::Sqlite(lab.directory().join("store.db")),
         key: make_store_key(lab, "store")?,
         when_unavailable: "unprotected".into(),
     };

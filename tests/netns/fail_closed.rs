@@ -9,7 +9,7 @@ use vipsec_lab::capture::oracle::judge;
 use vipsec_lab::capture::{Capture, frames};
 use vipsec_lab::command::wait_for;
 use vipsec_lab::netns::Namespace;
-use vipsec_lab::node::{Member, Node, Setup, Store, make_member, make_store_key};
+use vipsec_lab::node::{Member, Node, Place, Setup, Store, make_member, make_store_key};
 use vipsec_lab::probe::Prober;
 use vipsec_lab::run::Lab;
 use vipsec_lab::strongswan::{Settings, StrongSwan};
@@ -172,7 +172,7 @@ fn forget_everything(node: &Namespace) -> Result<()> {
 fn two_candidates(lab: &Lab, site: &Site) -> Result<[Node; 2]> {
     let key = make_store_key(lab, "store")?;
     let file = lab.directory().join("store.db");
-    let store = Store { file, key, when_unavailable: "unprotected".into() };
+    let store = Store { place: Place::Sqlite(file), key, when_unavailable: "unprotected".into() };
     let member = |(name, address)| make_member(lab, name, address, &["candidate"]);
     let members: Result<Vec<Member>> =
         [("a", "10.1.0.2"), ("b", "10.1.0.3")].into_iter().map(member).collect();

@@ -2,6 +2,7 @@
 //! what a dead node does not say.
 
 mod distribution;
+mod etcd;
 mod fail_closed;
 mod ipv6;
 mod restart;

@@ -12,7 +12,7 @@ use vipsec_lab::capture::oracle::judge;
 use vipsec_lab::capture::{Capture, frames};
 use vipsec_lab::command::wait_for;
 use vipsec_lab::disk::Disk;
-use vipsec_lab::node::{Node, Setup, Store, make_store_key};
+use vipsec_lab::node::{Node, Place, Setup, Store, make_store_key};
 use vipsec_lab::probe::Prober;
 use vipsec_lab::run::Lab;
 use vipsec_lab::strongswan::{Settings, StrongSwan};
@@ -37,7 +37,7 @@ impl Gateway {
         site.host.address("in0", &format!("{SERVICE}/32"))?;
         site.node("a")?.ip(&format!("route add {SERVICE} via {HOST}"))?;
         let store = Store {
-            file: file.clone(),
+            place: Place::Sqlite(file.clone()),
             key: make_store_key(lab, "store")?,
             when_unavailable: "unprotected".into(),
         };

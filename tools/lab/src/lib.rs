@@ -15,6 +15,7 @@ pub mod capture;
 pub mod clock;
 pub mod command;
 pub mod disk;
+pub mod etcd;
 pub mod flow;
 pub mod netns;
 pub mod node;

@@ -14,7 +14,7 @@ mod plan;
 use anyhow::{Context, Result};
 
 use crate::netns::{Namespace, plug};
-use crate::node::{Member, Node, Setup, Store, make_member, make_store_key};
+use crate::node::{Member, Node, Place, Setup, Store, make_member, make_store_key};
 use crate::run::Lab;
 use crate::strongswan::{Child, Connection, Credential, Settings};
 
@@ -159,7 +159,20 @@ impl Site {
 /// # Errors
 /// When one does not come up.
 pub fn start_cluster(lab: &Lab, site: &Site) -> Result<Vec<Node>> {
-    start_nodes(lab, site, &NODES, &candidate_vip(&site.plan, true), PATIENT)
+    start_cluster_with(lab, site, embedded(lab))
+}
+
+/// [`start_cluster`] with a store of one's own.
+///
+/// # Errors
+/// When one does not come up.
+pub fn start_cluster_with(lab: &Lab, site: &Site, place: Place) -> Result<Vec<Node>> {
+    start_nodes(lab, site, &NODES, &candidate_vip(&site.plan, true), PATIENT, place)
+}
+
+/// The embedded store of a lab.
+fn embedded(lab: &Lab) -> Place {
+    Place::Sqlite(lab.directory().join("store.db"))
 }
 
 /// Starts the candidates a and b with the given `[[vip]]` sections, and waits until each answers.
@@ -167,7 +180,7 @@ pub fn start_cluster(lab: &Lab, site: &Site) -> Result<Vec<Node>> {
 /// # Errors
 /// When one does not come up.
 pub fn start_pair(lab: &Lab, site: &Site, vips: &str) -> Result<Vec<Node>> {
-    start_nodes(lab, site, &NODES[..2], vips, CALM)
+    start_nodes(lab, site, &NODES[..2], vips, CALM, embedded(lab))
 }
 
 fn start_nodes(
@@ -176,6 +189,7 @@ fn start_nodes(
     nodes: &[(&str, u8, &[&str])],
     vips: &str,
     cluster: &str,
+    place: Place,
 ) -> Result<Vec<Node>> {
     let members = nodes
         .iter()
@@ -183,11 +197,8 @@ fn start_nodes(
             make_member(lab, name, &bracketed(&site.plan.cluster.host(*end)), roles)
         })
         .collect::<Result<Vec<Member>>>()?;
-    let store = Store {
-        file: lab.directory().join("store.db"),
-        key: make_store_key(lab, "store")?,
-        when_unavailable: "unprotected".into(),
-    };
+    let store =
+        Store { place, key: make_store_key(lab, "store")?, when_unavailable: "unprotected".into() };
     let mut started = Vec::new();
     for (name, _, roles) in nodes {
         let is_candidate = roles.contains(&"candidate");
@@ -221,7 +232,7 @@ pub fn start_single(lab: &Lab, site: &Site) -> Result<Node> {
 /// When it does not come up.
 pub fn start_gateway(lab: &Lab, site: &Site, vips: String) -> Result<Node> {
     let store = Store {
-        file: lab.directory().join("store.db"),
+        place: embedded(lab),
         key: make_store_key(lab, "store")?,
         when_unavailable: "unprotected".into(),
     };

@@ -25,11 +25,20 @@ pub struct Setup {
     pub log_level: String,
 }
 
-/// The embedded store.
+/// The backend of a store.
+#[derive(Debug, Clone)]
+pub enum Place {
+    /// The embedded one: its file, shared by the candidates of the lab.
+    Sqlite(PathBuf),
+    /// An etcd: the URL of a member.
+    Etcd(String),
+}
+
+/// The store.
 #[derive(Debug, Clone)]
 pub struct Store {
-    /// Its file, shared by the candidates of the lab.
-    pub file: PathBuf,
+    /// The backend.
+    pub place: Place,
     /// Its key.
     pub key: PathBuf,
     /// `unprotected` or `refuse`.
@@ -76,9 +85,12 @@ impl Setup {
 
 impl Store {
     fn to_toml(&self) -> String {
+        let place = match &self.place {
+            Place::Sqlite(file) => format!("kind = \"sqlite\"\npath = \"{}\"", file.display()),
+            Place::Etcd(url) => format!("kind = \"etcd\"\nendpoints = [\"{url}\"]"),
+        };
         format!(
-            "[store]\nkind = \"sqlite\"\npath = \"{}\"\nkey = \"{}\"\nwhen_unavailable = \"{}\"",
-            self.file.display(),
+            "[store]\n{place}\nkey = \"{}\"\nwhen_unavailable = \"{}\"",
             self.key.display(),
             self.when_unavailable
         )

@@ -8,7 +8,7 @@ use std::time::Duration;
 use anyhow::{Context, Result, ensure};
 use serde_json::Value;
 
-pub use config::{FABRIC_PORT, Member, Setup, Store};
+pub use config::{FABRIC_PORT, Member, Place, Setup, Store};
 
 use crate::binaries::binaries;
 use crate::command::{output_of, run_words, wait_for};

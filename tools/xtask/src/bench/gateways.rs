@@ -5,7 +5,7 @@ use anyhow::{Context, Result, ensure};
 use std::time::Duration;
 use vipsec_lab::command::wait_for;
 use vipsec_lab::netns::{Namespace, cable};
-use vipsec_lab::node::{Node, Setup, Store, make_store_key};
+use vipsec_lab::node::{Node, Place, Setup, Store, make_store_key};
 use vipsec_lab::run::Lab;
 use vipsec_lab::strongswan::{Child, Connection, Credential, Settings, StrongSwan};
 
@@ -120,7 +120,11 @@ pub(super) fn vipsec(lab: &Lab, namespace: &Namespace, name: &str, vips: String)
     let file = lab.directory().join(format!("{name}.db"));
     let setup = Setup {
         name: name.to_owned(),
-        store: Some(Store { file, key, when_unavailable: "unprotected".into() }),
+        store: Some(Store {
+            place: Place::Sqlite(file),
+            key,
+            when_unavailable: "unprotected".into(),
+        }),
         members: Vec::new(),
         vips,
         cluster: String::new(),
