@@ -200,8 +200,7 @@ fn connection(plan: &Plan, host: HostId) -> Connection {
     connection.lifetime = settings.ike;
     connection.force_encapsulation = settings.encapsulate;
     connection.mobike = settings.mobike;
-    // The checkers do not know what RFC 6311 sends under message ID 0 after each takeover.
-    connection.synchronise = false;
+    connection.synchronise = settings.synchronise;
     connection.proposals.retain(|proposal| proposal.additional.is_empty());
     if settings.cbc {
         connection.proposals = vec![cbc_for_ike()];

@@ -43,6 +43,7 @@ pub fn plan(seed: u64, length: Option<Duration>) -> Plan {
     let mut later = Generator::new(seed ^ 0x6c61_7465_7221);
     plan.settings.additional = later.chance(250);
     plan.settings.mobike = later.chance(400);
+    plan.settings.synchronise = later.chance(300);
     plan
 }
 
@@ -67,6 +68,7 @@ fn settings(random: &mut Generator) -> Settings {
         cbc: random.chance(200),
         additional: false,
         mobike: false,
+        synchronise: false,
         encapsulate: random.chance(400),
         window: 1024,
         replay: if random.chance(150) { Replay::Strict } else { Replay::Bounded },

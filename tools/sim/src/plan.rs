@@ -60,6 +60,8 @@ pub struct Settings {
     pub additional: bool,
     /// MOBIKE (RFC 4555).
     pub mobike: bool,
+    /// Synchronisation after a takeover (RFC 6311).
+    pub synchronise: bool,
     /// ESP in UDP.
     pub encapsulate: bool,
     /// Packets of the replay windows.
@@ -152,6 +154,7 @@ impl Settings {
             cbc: false,
             additional: false,
             mobike: false,
+            synchronise: false,
             encapsulate: false,
             window: 1024,
             replay: Replay::Bounded,

@@ -63,11 +63,11 @@ pub(crate) struct Checkers {
 }
 
 impl Checkers {
-    /// All of them, for peers with replay windows of this size.
-    pub(crate) fn new(window: u32) -> Checkers {
+    /// All of them, for peers with replay windows of this size, and with RFC 6311 or without.
+    pub(crate) fn new(window: u32, synchronised: bool) -> Checkers {
         let all: Vec<Box<dyn Checker>> = vec![
             Box::new(nonces::Nonces::default()),
-            Box::new(sequence::Sequence::new(window)),
+            Box::new(sequence::Sequence::new(window, synchronised)),
             Box::new(stored::Stored::default()),
             Box::new(owners::Owners::default()),
             Box::new(replay::Replay::default()),

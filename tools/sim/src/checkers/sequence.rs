@@ -31,6 +31,8 @@ struct Window {
 #[derive(Default)]
 struct Requests {
     expected: u32,
+    /// There was an INFORMATIONAL request with message ID 0: the first of all, or one of RFC 6311.
+    zero: bool,
     /// The bytes of each fragment, by message ID and number of the fragment.
     taken: BTreeMap<(u32, u16), u64>,
 }
@@ -38,6 +40,8 @@ struct Requests {
 /// See the module's text.
 pub(super) struct Sequence {
     size: u32,
+    /// Message ID 0 comes again after each takeover (RFC 6311 section 5).
+    synchronised: bool,
     /// In which epoch each packet was sealed.
     sealed: HashMap<u64, Epoch, Fixed>,
     arrived: HashSet<u64, Fixed>,
@@ -48,9 +52,10 @@ pub(super) struct Sequence {
 }
 
 impl Sequence {
-    pub(super) fn new(size: u32) -> Sequence {
+    pub(super) fn new(size: u32, synchronised: bool) -> Sequence {
         Sequence {
             size,
+            synchronised,
             sealed: HashMap::default(),
             arrived: HashSet::default(),
             windows: BTreeMap::new(),
@@ -88,6 +93,13 @@ impl Sequence {
         let name = (at, frame.spis.initiator, frame.spis.responder);
         let requests = self.requests.entry(name).or_default();
         let (id, fragment) = (frame.id, frame.fragment);
+        if id == 0 && self.synchronised && frame.exchange == ExchangeType::Informational {
+            requests.zero = true;
+            return Ok(());
+        }
+        if id == 1 && requests.zero {
+            requests.expected = requests.expected.max(1);
+        }
         if id == requests.expected {
             requests.expected += 1;
         }
@@ -172,7 +184,7 @@ mod tests {
 
     /// Whether the last of these requests is complained of, and none before.
     fn is_caught(requests: &[(u32, u16, u64)]) -> bool {
-        let mut checker = Sequence::new(64);
+        let mut checker = Sequence::new(64, false);
         let mut note = |(id, fragment, digest): &(u32, u16, u64)| {
             checker.note(Timestamp(0), &request(*id, *fragment, *digest)).is_err()
         };

@@ -106,7 +106,7 @@ impl World {
             processes: 0,
             oddities: 0,
             frozen: BTreeSet::new(),
-            checkers: Checkers::new(plan.settings.window),
+            checkers: Checkers::new(plan.settings.window, plan.settings.synchronise),
             told: BTreeMap::new(),
             trace: Trace::new(keep, BEGIN),
             random: random.fork(),
