@@ -16,6 +16,9 @@ use crate::observation::Observation;
 use core::fmt;
 use vipsec_wire::time::Timestamp;
 
+/// Octets of the shortest answer that makes an SA: header, SA, nonce, and the Encrypted payload's own.
+const SHORTEST_THAT_MAKES: usize = 100;
+
 /// Something that must not be.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Violation {

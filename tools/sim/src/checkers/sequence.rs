@@ -5,7 +5,7 @@
 //! A packet of an owner that has already been followed by another may be refused by the window:
 //! that is what the window is for. One of the newest owner may not.
 
-use super::{Checker, Complaint};
+use super::{Checker, Complaint, SHORTEST_THAT_MAKES};
 use crate::digest::Digest;
 use crate::host::HostId;
 use crate::observation::{EspFrame, IkeFrame, Observation};
@@ -42,6 +42,8 @@ pub(super) struct Sequence {
     size: u32,
     /// Message ID 0 comes again after each takeover (RFC 6311 section 5).
     synchronised: bool,
+    /// The store fails: TEMPORARY_FAILURE is answered without it.
+    failing: bool,
     /// In which epoch each packet was sealed.
     sealed: HashMap<u64, Epoch, Fixed>,
     arrived: HashSet<u64, Fixed>,
@@ -56,6 +58,7 @@ impl Sequence {
         Sequence {
             size,
             synchronised,
+            failing: false,
             sealed: HashMap::default(),
             arrived: HashSet::default(),
             windows: BTreeMap::new(),
@@ -129,9 +132,12 @@ impl Sequence {
             return Ok(());
         }
         let name = (frame.spis.initiator, frame.spis.responder, frame.id, frame.fragment);
-        match self.answers.insert(name, frame.digest) {
-            Some(before) if before != frame.digest => Err(format!("a second answer: {frame}")),
-            _ => Ok(()),
+        let first = *self.answers.entry(name).or_insert(frame.digest);
+        // An owner without store that stood still may say so to what its successor has answered.
+        let makes_nothing = frame.fragment == 0 && frame.length < SHORTEST_THAT_MAKES;
+        match first == frame.digest || (self.failing && makes_nothing) {
+            true => Ok(()),
+            false => Err(format!("a second answer: {frame}")),
         }
     }
 }
@@ -145,6 +151,10 @@ impl Checker for Sequence {
         match seen {
             Observation::EspSent(by, Some(epoch), frame) if by.host.is_node() => {
                 self.sealed.insert(frame.digest, *epoch);
+                Ok(())
+            }
+            Observation::StoreFailing(failing) => {
+                self.failing = *failing;
                 Ok(())
             }
             Observation::EspArrived(at, frame) if at.is_peer() => self.packet(*at, frame),

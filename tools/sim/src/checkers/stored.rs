@@ -1,7 +1,7 @@
 //! 3: an exchange that a peer saw acknowledged is in the store, and so known to every later owner;
 //! an SA is unprotected only while the store fails.
 
-use super::{Checker, Complaint};
+use super::{Checker, Complaint, SHORTEST_THAT_MAKES};
 use crate::host::HostId;
 use crate::observation::{IkeFrame, Observation, Record, Said};
 use core::time::Duration;
@@ -12,9 +12,6 @@ use vipsec_wire::time::Timestamp;
 /// How long after the store has worked again a new SA may still go on without it: the deadline, the
 /// pause before a write is tried again, and what is under way.
 const AFTERMATH: Duration = Duration::from_secs(6);
-
-/// Octets of the shortest answer that makes an SA: header, SA, nonce, and the Encrypted payload's own.
-const SHORTEST_THAT_MAKES: usize = 100;
 
 /// See the module's text.
 #[derive(Default)]
