@@ -8,7 +8,7 @@ use vipsec_lab::binaries::{self, Binaries, workspace};
 use vipsec_lab::run::is_root;
 use vipsec_lab::{packages, sid};
 
-use crate::{cargo, compliance, dependencies, run as execute, sim, tidy};
+use crate::{cargo, compliance, dependencies, interop, run as execute, sim, tidy};
 
 /// Seeds of the simulator that every run replays: from the first on, so many.
 const SEEDS: (u64, u32) = (0, 200);
@@ -65,19 +65,20 @@ fn real_networks() -> Result<()> {
         println!("tests with a newer strongSwan step aside: {reason}");
     }
     let built = binaries::build()?;
-    as_root(&["vipsec-dataplane"], 1, &built)?;
-    as_root(&["vipsec-tests"], 2, &built)
+    execute(&mut as_root(&["vipsec-dataplane"], 1, &built), "the tests of the data plane")?;
+    execute(&mut as_root(&["vipsec-tests"], 2, &built), "the tests on real networks")
 }
 
 /// Tries vipsec with real peers alone; with `sid`, also with strongSwan from Debian sid.
-pub(crate) fn interop(sid: bool) -> Result<()> {
+pub(crate) fn interop(sid: bool) -> Result<bool> {
     set_up(sid)?;
-    as_root(&["vipsec-tests", "--test", "interop"], 2, &binaries::build()?)
+    let mut tests = as_root(&["vipsec-tests", "--test", "interop"], 2, &binaries::build()?);
+    interop::run(&mut tests)
 }
 
 /// Runs the tests of a package, or one of its test programs, so many at a time; what they need is
 /// built by whoever calls.
-fn as_root(package: &[&str], threads: u32, built: &Binaries) -> Result<()> {
+fn as_root(package: &[&str], threads: u32, built: &Binaries) -> Command {
     let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
     let mut command = Command::new(cargo);
     command.args(["test", "--no-fail-fast", "--package"]).args(package);
@@ -88,7 +89,7 @@ fn as_root(package: &[&str], threads: u32, built: &Binaries) -> Result<()> {
         .args(["--", &format!("--test-threads={threads}")])
         .envs(built.environment())
         .env("VIPSEC_LAB_REQUIRED", "1");
-    execute(&mut command, &format!("cargo test --package {}", package.join(" ")))
+    command
 }
 
 fn step(name: &str) {
