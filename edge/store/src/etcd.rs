@@ -2,8 +2,9 @@
 //!
 //! Guarantees: a commit is in the logs of most members, on their disks, when it is confirmed; a read
 //! is linearizable and sees all that was confirmed before, whichever member answers it. With most
-//! members gone nothing can be read or written. A revision is etcd's own, so that it also counts what
-//! others write into the same etcd.
+//! members gone nothing can be read or written. The revision is that of the last transaction here, in
+//! etcd's own count, which others who use the same etcd move on, too; that they write never makes a
+//! store that was put back look newer.
 //!
 //! One member is talked to at a time. When it fails, the next takes its place; what was being
 //! committed is then [`StoreError::Ambiguous`], for the caller to repeat.
@@ -168,8 +169,7 @@ impl Etcd {
 
     /// Makes sure that what is there is ours.
     fn inspect(&mut self, may_make: bool) -> Result<(), StoreError> {
-        let (head, _) = self.head()?;
-        let Some(head) = head else {
+        let (Some(head), _) = self.head(0)? else {
             return if may_make { self.make() } else { Err(self.missing()) };
         };
         let text = String::from_utf8_lossy(&head.value).into_owned();
@@ -191,11 +191,11 @@ impl Etcd {
             return Err(StoreError::Foreign("there are keys under its prefix, and no head".into()));
         }
         // Another process may be as quick: then the head is written twice.
-        self.write_head()
+        self.write_plain(self.place.head())
     }
 
-    fn write_head(&mut self) -> Result<(), StoreError> {
-        let put = messages::PutRequest { key: self.place.head(), value: head_value() };
+    fn write_plain(&mut self, key: Vec<u8>) -> Result<(), StoreError> {
+        let put = messages::PutRequest { key, value: head_value() };
         let success = vec![messages::Request::Put(put).into()];
         self.write(TxnRequest { success, ..TxnRequest::default() }).map(|_| ())
     }
@@ -216,21 +216,31 @@ impl Etcd {
         answer.map_err(|status| explain(&status, Phase::Committing))
     }
 
-    /// The head, and the revision of the whole etcd.
-    fn head(&mut self) -> Result<(Option<KeyValue>, u64), StoreError> {
-        let request = RangeRequest { key: self.place.head(), ..RangeRequest::default() };
+    /// The head, as it was at a revision (0: as it is), and the revision of the whole etcd now.
+    fn head(&mut self, at: i64) -> Result<(Option<KeyValue>, u64), StoreError> {
+        let key = self.place.head();
+        let request = RangeRequest { key, revision: at, ..RangeRequest::default() };
         let mut answer = self.read(request)?;
         self.checked = Instant::now();
         Ok((answer.kvs.pop(), revision(answer.header.as_ref())))
     }
 
-    /// Follows the log from after `after` on; `false` when it does not go back so far.
-    fn follow(&mut self, after: u64) -> Result<bool, StoreError> {
+    /// The last transaction, and the revision of the whole etcd.
+    fn last(&mut self, at: i64) -> Result<(u64, u64), StoreError> {
+        let (head, now) = self.head(at)?;
+        let head = head.ok_or_else(|| self.missing())?;
+        Ok((u64::try_from(head.mod_revision).unwrap_or(0), now))
+    }
+
+    /// Follows the log from after `after` on; `false` when it does not go back so far. After the last
+    /// transaction it begins now: what others have compacted meanwhile was none of ours.
+    fn follow(&mut self, after: u64, (last, now): (u64, u64)) -> Result<bool, StoreError> {
         if self.watch.as_ref().is_some_and(|watch| watch.told == after) {
             return Ok(true);
         }
         self.watch = None;
-        let past = i64::try_from(after.max(1)).unwrap_or(i64::MAX);
+        let past = if after == last { now } else { after.max(1) };
+        let past = i64::try_from(past).unwrap_or(i64::MAX);
         let key = self.place.head();
         let look = RangeRequest { key, revision: past, keys_only: true, ..RangeRequest::default() };
         match self.wait(self.client.range(look))? {
@@ -328,7 +338,11 @@ fn entry(place: &Place, kv: KeyValue) -> Option<Entry> {
 
 fn outcome(transaction: &Transaction, answer: &TxnResponse) -> Outcome {
     if answer.succeeded {
-        return Outcome::Committed(Revision(revision(answer.header.as_ref())));
+        // Without steps the head was only looked at.
+        let look = answer.responses.first().and_then(|look| look.range.as_ref()?.kvs.first());
+        let last = look.and_then(|head| u64::try_from(head.mod_revision).ok());
+        let here = last.unwrap_or_else(|| revision(answer.header.as_ref()));
+        return Outcome::Committed(Revision(here));
     }
     let looks = transaction.conditions.iter().zip(&answer.responses);
     let failed = looks.filter_map(|(condition, look)| {
@@ -360,7 +374,7 @@ impl Backend for Etcd {
             entries.extend(answer.kvs.into_iter().filter_map(|kv| entry(&self.place, kv)));
             match last {
                 Some(last) if answer.more => key = last,
-                _ => return Ok((entries, Revision(at))),
+                _ => return Ok((entries, Revision(self.last(i64::try_from(at).unwrap_or(0))?.0))),
             }
         }
     }
@@ -384,20 +398,16 @@ impl Backend for Etcd {
     }
 
     fn changes_since(&mut self, after: Revision, limit: usize) -> Result<Changes, StoreError> {
-        let (head, revision) = self.head()?;
-        if after.0 > revision {
+        let (last, now) = self.last(0)?;
+        if after.0 > last {
             return Ok(Changes::Compacted);
         }
-        let head = head.ok_or_else(|| self.missing())?;
-        let last = u64::try_from(head.mod_revision).unwrap_or(0);
-        if !self.follow(after.0)? || !self.gather(last, limit)? {
+        if !self.follow(after.0, (last, now))? || !self.gather(last, limit)? {
             return Ok(Changes::Compacted);
         }
         let (changes, up_to) = self.take(limit);
         let up_to = up_to.unwrap_or(after.0);
         let more = up_to < last;
-        // Between the last change and now nothing has happened to us.
-        let up_to = if more { up_to } else { up_to.max(revision) };
         if let Some(watch) = &mut self.watch {
             watch.told = up_to;
         }
@@ -405,7 +415,7 @@ impl Backend for Etcd {
     }
 
     fn revision(&mut self) -> Result<Revision, StoreError> {
-        self.head().map(|(_, revision)| Revision(revision))
+        self.last(0).map(|(last, _)| Revision(last))
     }
 
     fn compact(&mut self, up_to: Revision) -> Result<(), StoreError> {
@@ -425,7 +435,7 @@ impl Backend for Etcd {
 impl Engine for Etcd {
     fn changed(&mut self) -> Result<bool, StoreError> {
         if self.checked.elapsed() >= CHECK {
-            self.head()?;
+            self.last(0)?;
         }
         let watch = self.watch.as_ref();
         Ok(watch.is_none_or(|watch| {
@@ -434,11 +444,12 @@ impl Engine for Etcd {
     }
 
     fn probe(&mut self) -> Result<(), StoreError> {
-        self.write_head()
+        // Not the head: it would look like a transaction.
+        self.write_plain(self.place.trial())
     }
 
     fn probe_room(&mut self) -> Result<(), StoreError> {
         // A full etcd takes nothing at all until somebody has lifted its alarm.
-        self.write_head()
+        self.probe()
     }
 }

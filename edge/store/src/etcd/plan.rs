@@ -33,6 +33,11 @@ impl Place {
         format!("{}head", self.prefix).into_bytes()
     }
 
+    /// Written to see whether writing works.
+    pub(super) fn trial(&self) -> Vec<u8> {
+        format!("{}trial", self.prefix).into_bytes()
+    }
+
     pub(super) fn record(&self, key: &str) -> Vec<u8> {
         format!("{}record/{key}", self.prefix).into_bytes()
     }
@@ -96,9 +101,16 @@ pub(super) fn request(
     });
     let (compare, failure) = (compare.collect(), look.collect());
     let mut steps = steps(place, &transaction.operations);
-    if !steps.is_empty() {
-        steps.push(Request::Put(PutRequest { key: place.head(), value: head.to_vec() }).into());
-    }
+    let key = place.head();
+    steps.push(
+        match steps.is_empty() {
+            true => {
+                Request::Range(RangeRequest { key, keys_only: true, ..RangeRequest::default() })
+            }
+            false => Request::Put(PutRequest { key, value: head.to_vec() }),
+        }
+        .into(),
+    );
     if steps.len() > OPERATIONS * OPERATIONS {
         return Err(StoreError::TooLarge(format!("a transaction of {} steps", steps.len())));
     }
