@@ -17,6 +17,7 @@ mod error;
 pub mod identity;
 pub mod kex;
 pub mod mac;
+pub mod mschapv2;
 pub mod prf;
 mod random;
 pub mod seal;

@@ -47,9 +47,11 @@ const PROGRAM: &str = "vipsec";
 const EDGE: &[&str] = &["vipsec-store", "vipsec-dataplane"];
 
 /// Third-party crates that core may name: data and arithmetic.
-const PURE: [&str; 10] = [
+const PURE: [&str; 12] = [
     "aws-lc-rs",
     "crypto-bigint",
+    "des",
+    "md4",
     "ml-kem",
     "postcard",
     "rustls-pki-types",
