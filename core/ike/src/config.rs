@@ -1,7 +1,5 @@
 //! What an engine is told to do: connections, their children, pools and limits. All of it is typed
 //! and cannot contradict itself in form; text is parsed elsewhere.
-//!
-//! EAP will stand in [`Authentication`].
 
 use crate::proposals::{EspProposal, IkeProposal};
 use core::net::IpAddr;
@@ -163,6 +161,17 @@ pub enum Authentication {
     Psk(Vec<PresharedKey>),
     /// Certificates on both sides, with digital signatures (RFC 7427).
     Certificates(Box<Certificates>),
+    /// A certificate on our side and EAP on the peer's, which initiates (RFC 7296 section 2.16).
+    Eap(Box<Eap>),
+}
+
+/// Our certificate, and whom we know by a password (EAP-MSCHAPv2).
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Eap {
+    /// With what we prove who we are. Its authorities are not asked.
+    pub own: Certificates,
+    /// Names with their passwords, which are UTF-8.
+    pub users: Vec<(String, SecretBytes)>,
 }
 
 /// A post-quantum pre-shared key (RFC 8784).

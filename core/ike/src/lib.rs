@@ -40,7 +40,7 @@ mod window;
 
 pub use config::{
     AddressRequest, Authentication, Certificates, Child, ChildLifetime, Config, Connection, Dpd,
-    DpdAction, Duplicates, FRAGMENT_SIZE, IkeLifetime, Limits, Pool, Ppk, PresharedKey,
+    DpdAction, Duplicates, Eap, FRAGMENT_SIZE, IkeLifetime, Limits, Pool, Ppk, PresharedKey,
     RemoteAddresses, RemoteName, Retransmit, Selector, Start,
 };
 pub use engine::{ChildView, Engine, IkeSaView};

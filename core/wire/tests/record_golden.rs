@@ -393,6 +393,16 @@ fn responder() -> HalfOpenResponder {
             request: vec![86],
             response: vec![vec![87], vec![88]],
         })),
+        eap: Some(Box::new(EapProgress {
+            rounds: 110,
+            keys: keys(),
+            connection: "road".into(),
+            first: 35,
+            asked: vec![111],
+            step: EapStep::Success { identifier: 112, user: "user".into(), msk: secret(113) },
+            request: vec![114],
+            response: vec![vec![115]],
+        })),
     }
 }
 

@@ -1,6 +1,6 @@
-//! Who the peers are and how they prove it (RFC 7296 section 2.15): a file per method. EAP (section
-//! 2.16) will stand beside.
+//! Who the peers are and how they prove it (RFC 7296 sections 2.15 and 2.16): a file per method.
 
+pub(crate) mod eap;
 pub(crate) mod ppk;
 pub(crate) mod psk;
 pub(crate) mod signature;
@@ -63,6 +63,7 @@ pub(crate) fn prove(
             Some(vec![Payload::Auth(auth)])
         }
         Authentication::Certificates(own) => signature::prove(own, agreed, octets, peer_init),
+        Authentication::Eap(eap) => signature::prove(&eap.own, agreed, octets, peer_init),
     }
 }
 
@@ -84,16 +85,19 @@ pub(crate) fn verify(
         Authentication::Certificates(own) => {
             signature::verify(own, now, agreed, octets, auth, certificates)
         }
+        // Who speaks EAP sends no AUTH before it has ended.
+        Authentication::Eap(_) => false,
     }
 }
 
-/// Whether a connection can tell who a peer is by this method.
-fn method_fits(connection: &Connection, remote: &Identity, method: AuthMethod) -> bool {
+/// Whether a connection can tell who a peer is by this method; `None`: by EAP.
+fn method_fits(connection: &Connection, remote: &Identity, method: Option<AuthMethod>) -> bool {
     match (&connection.authentication, method) {
-        (Authentication::Psk(_), AuthMethod::SharedKey) => {
+        (Authentication::Psk(_), Some(AuthMethod::SharedKey)) => {
             psk::shared_key(connection, remote).is_some()
         }
-        (Authentication::Certificates(_), AuthMethod::DigitalSignature) => true,
+        (Authentication::Certificates(_), Some(AuthMethod::DigitalSignature)) => true,
+        (Authentication::Eap(_), None) => true,
         _ => false,
     }
 }
@@ -119,6 +123,7 @@ pub(crate) fn local_identity(config: &Config, connection: &Connection) -> Identi
     let subject = match &connection.authentication {
         Authentication::Psk(_) => None,
         Authentication::Certificates(own) => Some(Identity::Other(DN, own.subject.clone())),
+        Authentication::Eap(eap) => Some(Identity::Other(DN, eap.own.subject.clone())),
     };
     connection.local_id.clone().or(subject).unwrap_or(match config.vip.0 {
         IpAddr::V4(address) => Identity::Ipv4(address),
@@ -136,7 +141,7 @@ pub(crate) fn choose_connection<'a>(
     remote: &Identity,
     local: Option<&Identity>,
     algorithms: &IkeAlgorithms,
-    method: AuthMethod,
+    method: Option<AuthMethod>,
 ) -> Option<&'a Connection> {
     config.connections.iter().find(|connection| {
         connection.may_be_at(address)

@@ -17,6 +17,7 @@ pub(crate) struct Contents {
     pub(crate) auth: Option<Auth>,
     /// Bodies of the CERT payloads.
     pub(crate) certificates: Vec<Vec<u8>>,
+    pub(crate) eap: Option<Vec<u8>>,
     pub(crate) configuration: Option<Configuration>,
     pub(crate) initiator_selectors: Vec<TrafficSelector>,
     pub(crate) responder_selectors: Vec<TrafficSelector>,
@@ -32,7 +33,7 @@ fn first<T>(place: &mut Option<T>, value: T) {
 }
 
 impl Contents {
-    /// Sorts the payloads. Those that are not understood yet (EAP) are left out.
+    /// Sorts the payloads.
     //= RFC 7296 section 2.5 #13: in whatever order they stand
     pub(crate) fn sort(payloads: Vec<Payload>) -> Contents {
         let mut contents = Contents::default();
@@ -52,6 +53,7 @@ impl Contents {
                 Side::Responder => first(&mut self.responder_identity, id.identity),
             },
             Payload::Auth(auth) => first(&mut self.auth, auth),
+            Payload::Eap(packet) => first(&mut self.eap, packet),
             Payload::Configuration(cp) => first(&mut self.configuration, cp),
             Payload::TrafficSelectors(selectors) => match selectors.side {
                 Side::Initiator if self.initiator_selectors.is_empty() => {
@@ -70,10 +72,7 @@ impl Contents {
             }
             //= RFC 7296 section 3.12 #1: no Vendor ID changes anything
             //= RFC 7296 section 3.12 #2: they are all ignored
-            Payload::Certificate(_)
-            | Payload::CertificateRequest(_)
-            | Payload::Vendor(_)
-            | Payload::Eap(_) => {}
+            Payload::Certificate(_) | Payload::CertificateRequest(_) | Payload::Vendor(_) => {}
         }
     }
 

@@ -1,8 +1,8 @@
 //! IKE_AUTH as responder (RFC 7296 sections 1.2, 2.15 and 2.21.2): a half-open IKE SA becomes an
 //! established one with its first Child SA, or is refused.
 //!
-//! Whatever is wrong with identity, key or AUTH, the answer is the same and costs the same. CERT,
-//! EAP and further rounds will branch off in `authenticate`.
+//! Whatever is wrong with identity, key or AUTH, the answer is the same. EAP, which takes several
+//! requests, is in `ike_auth_eap`.
 
 use crate::auth::{Agreed, SignedOctets, choose_connection, local_identity, ppk, psk, verify};
 use crate::child::Child;
@@ -12,7 +12,7 @@ use crate::error::Drop;
 use crate::exchange::child::{self, Behind, Ingredients};
 use crate::exchange::configuration::{self, Granted};
 use crate::exchange::contents::{Contents, notify};
-use crate::exchange::{ike_intermediate, mobike, synchronise};
+use crate::exchange::{ike_auth_eap, ike_intermediate, mobike, synchronise};
 use crate::fragmentation::{self, Opened, Reassembly};
 use crate::half_open::Responder;
 use crate::keys::{Nonces, agree, derive_ike};
@@ -39,7 +39,7 @@ use vipsec_wire::time::Timestamp;
 
 /// The message ID of the IKE_AUTH: it follows the IKE_SA_INIT and the IKE_INTERMEDIATE exchanges.
 fn message_id(state: &HalfOpenResponder) -> u32 {
-    1 + ike_intermediate::done(state)
+    1 + ike_intermediate::done(state) + ike_auth_eap::rounds(state)
 }
 
 /// A key that nobody has, for peers that there is no key for: their AUTH is computed all the same.
@@ -65,9 +65,14 @@ pub(crate) fn respond(
         }
         return None;
     }
+    let last = half.state.eap.as_ref().filter(|eap| eap.request == datagram.message);
+    if let Some(answer) = last.map(|eap| eap.response.clone()) {
+        cx.transmit_all(datagram.local, datagram.remote, answer);
+        return None;
+    }
     let opened = match open(half, reassembly, cx.now, datagram, message) {
         Ok(None) => return None,
-        Ok(Some(payloads)) => Ok(Contents::sort(payloads)),
+        Ok(Some(payloads)) => Ok(payloads),
         Err(OpenFailure::Content(error)) => Err(refusal(error)),
         Err(OpenFailure::Unauthentic) => {
             cx.drop(Drop::Unauthentic);
@@ -75,14 +80,27 @@ pub(crate) fn respond(
         }
     };
     let half = cx.tables.half_open.remove_responder(id)?;
-    let established = opened.and_then(|contents| establish(cx, &half, datagram, &contents, ended));
-    match established {
-        Ok(done) => Some(done),
-        Err(error) => {
-            fail(cx, half, datagram, ExchangeType::IkeAuth, error);
-            None
+    let failed = match opened {
+        Ok(payloads) if ike_auth_eap::goes_on(&half, &payloads) => {
+            match ike_auth_eap::advance(cx, &half, datagram, &payloads) {
+                Ok(progress) => {
+                    ike_auth_eap::go_on(cx, half, datagram, progress);
+                    return None;
+                }
+                Err(error) => error,
+            }
         }
-    }
+        Ok(payloads) => {
+            let contents = ike_auth_eap::whole(&half, Contents::sort(payloads));
+            match establish(cx, &half, datagram, &contents, ended) {
+                Ok(done) => return Some(done),
+                Err(error) => error,
+            }
+        }
+        Err(error) => error,
+    };
+    fail(cx, half, datagram, ExchangeType::IkeAuth, failed);
+    None
 }
 
 /// The keys, derived when the first IKE_AUTH comes; then the payloads, if all fragments are there.
@@ -116,8 +134,10 @@ impl Responder {
 }
 
 fn derive(state: &HalfOpenResponder) -> Option<(Protection, IkeKeys)> {
-    let keys = match &state.intermediate {
-        Some(intermediate) => intermediate.keys.clone(),
+    let known = state.eap.as_ref().map(|eap| &eap.keys);
+    let known = known.or(state.intermediate.as_ref().map(|intermediate| &intermediate.keys));
+    let keys = match known {
+        Some(keys) => keys.clone(),
         None => {
             let shared = agree(&state.private, &state.peer_public).ok()?;
             derive_ike(&state.algorithms, &shared, nonces(state), state.spis).ok()?
@@ -160,7 +180,9 @@ pub(crate) fn fail(
     };
     let mut iv = IvSequence::new(cx.epoch, half.state.born);
     let sealed = half.keys.as_ref().and_then(|(protection, _)| {
-        protection.seal(&header, &[Payload::Notify(error)], None, &mut iv, cx.rng).ok()
+        let mut payloads = vec![Payload::Notify(error)];
+        payloads.extend(ike_auth_eap::failure(&half.state));
+        protection.seal(&header, &payloads, None, &mut iv, cx.rng).ok()
     });
     cx.tables.half_open.crowd.failed(cx.now, datagram.remote.ip());
     cx.tables.half_open.insert_responder(half.state);
@@ -184,13 +206,13 @@ pub(crate) fn header(state: &HalfOpenResponder, exchange: ExchangeType) -> Heade
 }
 
 /// A peer that has proven who it is.
-struct Authenticated<'a> {
-    connection: &'a Connection,
-    local: Identity,
-    remote: Identity,
+pub(crate) struct Authenticated<'a> {
+    pub(crate) connection: &'a Connection,
+    pub(crate) local: Identity,
+    pub(crate) remote: Identity,
     /// The keys of the IKE SA, with the PPK if one is used.
-    keys: IkeKeys,
-    ppk: bool,
+    pub(crate) keys: IkeKeys,
+    pub(crate) ppk: bool,
 }
 
 //= RFC 7296 section 1.2 #2: AUTH is right
@@ -209,7 +231,8 @@ fn authenticate<'a>(
     let wanted = contents.responder_identity.as_ref();
     let address = datagram.remote.ip();
     let algorithms = &half.algorithms;
-    let connection = choose_connection(cx.config, address, remote, wanted, algorithms, auth.method);
+    let connection =
+        choose_connection(cx.config, address, remote, wanted, algorithms, Some(auth.method));
     let intermediate = ike_intermediate::proof(half);
     let octets = SignedOctets {
         message: &half.request,
@@ -243,9 +266,15 @@ fn establish(
 ) -> Result<(Box<IkeSa>, Transaction), Notify> {
     let internal = || Notify::new(NotifyType::INVALID_SYNTAX, Vec::new());
     let (_, keys) = half.keys.as_ref().ok_or_else(internal)?;
-    let peer = authenticate(cx, &half.state, keys, datagram, contents)?;
-    let unverifiable = || Notify::new(NotifyType::AUTHENTICATION_FAILED, Vec::new());
-    let proof = prove(&half.state, &peer).ok_or_else(unverifiable)?;
+    let (peer, proof) = match &half.state.eap {
+        Some(eap) => ike_auth_eap::finish(cx, &half.state, eap, contents)?,
+        None => {
+            let peer = authenticate(cx, &half.state, keys, datagram, contents)?;
+            let unverifiable = || Notify::new(NotifyType::AUTHENTICATION_FAILED, Vec::new());
+            let proof = prove(&half.state, &peer).ok_or_else(unverifiable)?;
+            (peer, proof)
+        }
+    };
     if mobike::passed_nat(contents, datagram) {
         return Err(Notify::new(NotifyType::UNEXPECTED_NAT_DETECTED, Vec::new()));
     }
@@ -315,7 +344,7 @@ pub(crate) fn established_event(sa: &IkeSa) -> Event {
 }
 
 /// IDr, certificates and AUTH; `None` when the peer could not verify what we have.
-fn prove(half: &HalfOpenResponder, peer: &Authenticated<'_>) -> Option<Vec<Payload>> {
+pub(crate) fn prove(half: &HalfOpenResponder, peer: &Authenticated<'_>) -> Option<Vec<Payload>> {
     let intermediate = ike_intermediate::proof(half);
     let octets = SignedOctets {
         message: &half.response,

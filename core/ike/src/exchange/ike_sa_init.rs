@@ -290,6 +290,7 @@ fn accept(
         request: datagram.message.clone(),
         response: response.clone(),
         intermediate: None,
+        eap: None,
         fragmentation,
     };
     mirror(cx, state);

@@ -1,6 +1,5 @@
 //! One file per exchange of RFC 7296, each with both roles: what a request is made of, how one is
-//! answered, and what a response brings about. Certificates and EAP will add theirs to `ike_auth`;
-//! IKE_SESSION_RESUME will be a file beside these.
+//! answered, and what a response brings about. IKE_SESSION_RESUME will be a file beside these.
 //!
 //! What is not here: message IDs, encryption, repetition and storing, which are the same for all
 //! exchanges and stand in `engine`.
@@ -10,6 +9,7 @@ pub(crate) mod configuration;
 pub(crate) mod contents;
 pub(crate) mod create_child_sa;
 pub(crate) mod ike_auth;
+pub(crate) mod ike_auth_eap;
 pub(crate) mod ike_auth_initiator;
 pub(crate) mod ike_followup_ke;
 pub(crate) mod ike_intermediate;

@@ -6,6 +6,7 @@
 pub mod auth;
 pub mod configuration;
 pub mod delete;
+pub mod eap;
 pub mod header;
 pub mod identification;
 pub mod key_exchange;
@@ -21,6 +22,7 @@ pub mod vendor;
 pub use auth::{Auth, AuthMethod};
 pub use configuration::{Attribute, Configuration, ConfigurationType};
 pub use delete::Delete;
+pub use eap::{EapCode, EapPacket, MsChapV2, eap_type};
 pub use header::{ExchangeType, HEADER_LENGTH, Header, IkeSpis, RawHeader};
 pub use identification::{BadIdentity, Identification, Identity, Side};
 pub use key_exchange::{ADDITIONAL_MAX, AdditionalGroups, Group, KeyExchange};
