@@ -5,6 +5,7 @@ mod algorithms;
 mod certificates;
 mod configuration;
 mod delete;
+mod eap;
 mod fragments;
 mod hybrid;
 mod initiator;

@@ -1,5 +1,5 @@
-//! Hashes and comparison. SHA-1 is here for the NAT_DETECTION notifies and the CERTREQ payloads alone
-//! (RFC 7296 sections 2.23 and 3.7), where it is no security boundary.
+//! Hashes and comparison. SHA-1 is here for the NAT_DETECTION notifies and the CERTREQ payloads (RFC 7296
+//! sections 2.23 and 3.7), where it is no security boundary, and for MS-CHAPv2.
 
 use aws_lc_rs::{constant_time, digest};
 
@@ -9,7 +9,7 @@ pub fn sha256(parts: &[&[u8]]) -> [u8; 32] {
     hash(&digest::SHA256, parts)
 }
 
-/// SHA-1 over the concatenation of `parts`, for NAT detection and CERTREQ only.
+/// SHA-1 over the concatenation of `parts`, for NAT detection, CERTREQ and MS-CHAPv2 only.
 #[must_use]
 pub fn sha1(parts: &[&[u8]]) -> [u8; 20] {
     hash(&digest::SHA1_FOR_LEGACY_USE_ONLY, parts)

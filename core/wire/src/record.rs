@@ -7,6 +7,7 @@
 //! done here.
 
 mod child;
+mod eap;
 mod extensions;
 mod ike;
 mod lease;
@@ -23,6 +24,7 @@ use serde::de::DeserializeOwned;
 /// Records of the first version.
 pub mod v1 {
     pub use super::child::*;
+    pub use super::eap::*;
     pub use super::extensions::*;
     pub use super::ike::*;
     pub use super::lease::*;

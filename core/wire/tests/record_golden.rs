@@ -13,11 +13,12 @@ use vipsec_wire::ike::{
 };
 use vipsec_wire::record::v1::{
     AddressCheck, ChildAgreed, ChildCollision, ChildConstant, ChildKeys, ChildLimit, ChildLink,
-    ChildMutable, ChildOffer, ChildPhase, Continuation, CreateChild, Edges, Ended, EpochRecord,
-    Extensions, Floors, Followup, HalfOpenAuth, HalfOpenInitiator, HalfOpenResponder, HalfOpenStep,
-    IkeAddresses, IkeAlgorithms, IkeCollision, IkeConstant, IkeKeys, IkeMutable, IkePhase,
-    Intermediate, IntermediateProof, Lease, Mirrored, MobikeRole, Mobility, PrivateValue, Product,
-    RekeyIke, StoredRequest, StoredResponse, Synchronisation, Synchronise, Synchronised, Told,
+    ChildMutable, ChildOffer, ChildPhase, Continuation, CreateChild, EapProgress, EapStep, Edges,
+    Ended, EpochRecord, Extensions, Floors, Followup, HalfOpenAuth, HalfOpenInitiator,
+    HalfOpenResponder, HalfOpenStep, IkeAddresses, IkeAlgorithms, IkeCollision, IkeConstant,
+    IkeKeys, IkeMutable, IkePhase, Intermediate, IntermediateProof, Lease, Mirrored, MobikeRole,
+    Mobility, PrivateValue, Product, RekeyIke, StoredRequest, StoredResponse, Synchronisation,
+    Synchronise, Synchronised, Told,
 };
 use vipsec_wire::record::{self, FORMS, Record, Sealed};
 use vipsec_wire::secret::SecretBytes;

@@ -257,6 +257,23 @@ fn authenticate<'a>(
     Ok(Authenticated { connection, local, remote, keys, ppk: used })
 }
 
+/// Who the peer is, and what proves to it who we are.
+fn identify<'a>(
+    cx: &Context<'a>,
+    half: &HalfOpenResponder,
+    keys: &IkeKeys,
+    datagram: &Datagram,
+    contents: &Contents,
+) -> Result<(Authenticated<'a>, Vec<Payload>), Notify> {
+    if let Some(eap) = &half.eap {
+        return ike_auth_eap::finish(cx, half, eap, contents);
+    }
+    let peer = authenticate(cx, half, keys, datagram, contents)?;
+    let unverifiable = || Notify::new(NotifyType::AUTHENTICATION_FAILED, Vec::new());
+    let proof = prove(half, &peer).ok_or_else(unverifiable)?;
+    Ok((peer, proof))
+}
+
 fn establish(
     cx: &mut Context<'_>,
     half: &Responder,
@@ -266,15 +283,7 @@ fn establish(
 ) -> Result<(Box<IkeSa>, Transaction), Notify> {
     let internal = || Notify::new(NotifyType::INVALID_SYNTAX, Vec::new());
     let (_, keys) = half.keys.as_ref().ok_or_else(internal)?;
-    let (peer, proof) = match &half.state.eap {
-        Some(eap) => ike_auth_eap::finish(cx, &half.state, eap, contents)?,
-        None => {
-            let peer = authenticate(cx, &half.state, keys, datagram, contents)?;
-            let unverifiable = || Notify::new(NotifyType::AUTHENTICATION_FAILED, Vec::new());
-            let proof = prove(&half.state, &peer).ok_or_else(unverifiable)?;
-            (peer, proof)
-        }
-    };
+    let (peer, proof) = identify(cx, &half.state, keys, datagram, contents)?;
     if mobike::passed_nat(contents, datagram) {
         return Err(Notify::new(NotifyType::UNEXPECTED_NAT_DETECTED, Vec::new()));
     }

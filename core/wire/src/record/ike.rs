@@ -5,6 +5,7 @@
 //! own; which IKE SA a Child SA belongs to stands in the mutable record of the IKE SA alone, so
 //! that a rekeyed IKE SA inherits any number of them with one write (RFC 7296 section 2.18).
 
+use super::eap::EapProgress;
 use super::v1::{AddressCheck, Extensions, Mobility, Synchronisation, Synchronise};
 use crate::id::{Epoch, EspSpi, IkeSaId, Vip};
 use crate::ike::{
@@ -455,60 +456,6 @@ pub struct HalfOpenResponder {
     pub intermediate: Option<Box<Intermediate>>,
     /// EAP, once it has begun.
     pub eap: Option<Box<EapProgress>>,
-}
-
-/// How far the EAP (RFC 7296 section 2.16) of a half-open IKE SA is.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct EapProgress {
-    /// IKE_AUTH exchanges that are done.
-    pub rounds: u32,
-    /// The keys of the IKE SA.
-    pub keys: IkeKeys,
-    /// The connection that the peer has chosen.
-    pub connection: String,
-    /// Type of the first payload in the first IKE_AUTH request.
-    pub first: u8,
-    /// The payloads of that request.
-    pub asked: Vec<u8>,
-    /// What the peer is to send next.
-    pub step: EapStep,
-    /// The last request; of a fragmented one, the first fragment.
-    pub request: Vec<u8>,
-    /// Its answer: the whole message, or its fragments.
-    pub response: Vec<Vec<u8>>,
-}
-
-/// What a peer is to send next.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub enum EapStep {
-    /// Its identity.
-    Identity {
-        /// Of the request.
-        identifier: u8,
-    },
-    /// Its answer to a challenge of EAP-MSCHAPv2.
-    Challenge {
-        /// Of the request.
-        identifier: u8,
-        /// The challenge.
-        challenge: [u8; 16],
-    },
-    /// That it believes that we know its password.
-    Success {
-        /// Of the request.
-        identifier: u8,
-        /// Who it is.
-        user: String,
-        /// The session key.
-        msk: SecretBytes,
-    },
-    /// Its AUTH payload.
-    Done {
-        /// Who it is.
-        user: String,
-        /// The session key.
-        msk: SecretBytes,
-    },
 }
 
 /// How far the IKE_INTERMEDIATE exchanges (RFC 9242) of a half-open IKE SA are.

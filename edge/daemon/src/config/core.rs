@@ -134,6 +134,7 @@ fn connection(from: &Connection, vip: &Vip) -> vipsec_ike::Connection {
     let authentication = match &from.proof {
         Proof::Psk { key, .. } => Authentication::psk(key.expose()),
         Proof::Pubkey(own) => Authentication::Certificates(own.clone()),
+        Proof::Eap(eap) => Authentication::Eap(eap.clone()),
     };
     vipsec_ike::Connection {
         ppk: from.ppk.clone(),

@@ -190,6 +190,7 @@ pub(super) struct ConnectionHead {
     pub(super) key: Option<Spanned<PathBuf>>,
     pub(super) ca: Option<Spanned<PathBuf>>,
     pub(super) crl: Option<Spanned<PathBuf>>,
+    pub(super) users: Option<Spanned<PathBuf>>,
     pub(super) psk: Option<Spanned<SecretText>>,
     pub(super) psk_file: Option<Spanned<PathBuf>>,
     pub(super) ppk_id: Option<Text>,

@@ -99,7 +99,7 @@ impl Config {
         }
         let short = |connection: &&connection::Connection| match &connection.proof {
             Proof::Psk { key, .. } => key.expose().len() < PSK_ADVISED,
-            Proof::Pubkey(_) => false,
+            Proof::Pubkey(_) | Proof::Eap(_) => false,
         };
         for connection in connections.filter(short) {
             notes.push(format!(

@@ -7,7 +7,7 @@ use crate::keys::pem;
 use std::path::{Path, PathBuf};
 use toml::Spanned;
 use vipsec_crypto::certificate::Authorities;
-use vipsec_ike::{Certificates, Ppk};
+use vipsec_ike::{Certificates, Eap, Ppk};
 use vipsec_wire::secret::SecretBytes;
 
 /// Reads the file of a pre-shared key, or says what is wrong with it.
@@ -25,6 +25,8 @@ pub enum Proof {
     },
     /// Certificates.
     Pubkey(Box<Certificates>),
+    /// A certificate of ours, and passwords of the peers.
+    Eap(Box<Eap>),
 }
 
 pub(super) fn proof(
@@ -33,40 +35,82 @@ pub(super) fn proof(
     mistakes: &mut Mistakes,
 ) -> Option<Proof> {
     let head = &raw.head;
-    let of_pubkey = [&head.cert, &head.key, &head.ca, &head.crl].into_iter().flatten().next();
-    let pubkey = match head.auth.as_ref().map(|auth| (auth.get_ref().as_str(), auth.span())) {
-        Some(("pubkey", _)) => true,
-        None | Some(("psk", _)) => false,
-        Some((other, span)) => {
-            let why = format!("{other:?} is no authentication; allowed is \"psk\" or \"pubkey\"");
-            mistakes.at(span, why);
-            return None;
+    let idle = |places: &[&Option<Spanned<PathBuf>>], why: &str, mistakes: &mut Mistakes| {
+        for path in places.iter().copied().flatten() {
+            mistakes.at(path.span(), why);
         }
     };
-    match (pubkey, of_pubkey) {
-        (true, _) => self::pubkey(raw, mistakes).map(|own| Proof::Pubkey(Box::new(own))),
-        (false, Some(path)) => {
-            let why =
-                "`cert`, `key`, `ca` and `crl` need `auth = \"pubkey\"`; allowed is to say so";
-            mistakes.at(path.span(), why);
-            None
+    match head.auth.as_ref().map(|auth| (auth.get_ref().as_str(), auth.span())) {
+        Some(("pubkey", _)) => {
+            let why = "`users` need `auth = \"eap-mschapv2\"`; allowed is to say so";
+            idle(&[&head.users], why, mistakes);
+            pubkey(raw, mistakes).map(|own| Proof::Pubkey(Box::new(own)))
         }
-        (false, None) => {
+        Some(("eap-mschapv2", _)) => {
+            let why = "`ca` and `crl` are of no use with passwords; allowed is to leave them out";
+            idle(&[&head.ca, &head.crl], why, mistakes);
+            eap(raw, mistakes).map(|eap| Proof::Eap(Box::new(eap)))
+        }
+        None | Some(("psk", _)) => {
+            let why = "`cert`, `key`, `ca`, `crl` and `users` need `auth = \"pubkey\"` or \
+                       \"eap-mschapv2\"; allowed is to say so";
+            idle(&[&head.cert, &head.key, &head.ca, &head.crl, &head.users], why, mistakes);
             let key = psk(raw, read_psk, mistakes)?;
             Some(Proof::Psk { key, in_place: head.psk.is_some() })
         }
+        Some((other, span)) => {
+            let why = format!(
+                "{other:?} is no authentication; allowed is \"psk\", \"pubkey\" or \"eap-mschapv2\""
+            );
+            mistakes.at(span, why);
+            None
+        }
+    }
+}
+
+/// Our certificate with its key, and the file of users.
+fn eap(raw: &file::Connection, mistakes: &mut Mistakes) -> Option<Eap> {
+    let head = &raw.head;
+    no_psk(head, mistakes);
+    if let Some(id) = &head.remote_id {
+        let why = "with passwords the users are the peers; allowed is to leave `remote_id` out";
+        mistakes.at(id.span(), why);
+    }
+    let begins = head.start.as_ref().filter(|start| start.get_ref() != "never");
+    if let Some(start) = begins {
+        mistakes.at(start.span(), "with passwords the peer begins; allowed is \"never\"");
+    }
+    if let Some(id) = &head.ppk_id {
+        mistakes.at(id.span(), "there is none with passwords; allowed is to leave it out");
+    }
+    let (Some(cert), Some(key), Some(users)) = (&head.cert, &head.key, &head.users) else {
+        let why = "`cert`, `key` or `users` is missing; `auth = \"eap-mschapv2\"` needs all three";
+        mistakes.at(raw.span.clone(), why);
+        return None;
+    };
+    let chain = pem::certificates(cert.get_ref());
+    let chain = chain.map_err(|why| mistakes.at(cert.span(), why)).ok();
+    let signing = pem::private_key(key.get_ref()).map_err(|why| mistakes.at(key.span(), why)).ok();
+    let known = crate::keys::read_users(users.get_ref());
+    let known = known.map_err(|error| mistakes.at(users.span(), crate::explain(&error))).ok();
+    let nobody = Authorities::new(&[], &[]).ok()?;
+    let own = Certificates::new(chain?, signing?, nobody);
+    let own = own.map_err(|why| mistakes.at(cert.span(), why)).ok()?;
+    Some(Eap { own, users: known? })
+}
+
+fn no_psk(head: &file::ConnectionHead, mistakes: &mut Mistakes) {
+    let of_psk = [head.psk.as_ref().map(Spanned::span), head.psk_file.as_ref().map(Spanned::span)];
+    for span in of_psk.into_iter().flatten() {
+        mistakes
+            .at(span, "a pre-shared key is of no use with this `auth`; allowed is to leave it out");
     }
 }
 
 /// Certificates, private key, authorities and revocation lists from their files.
 fn pubkey(raw: &file::Connection, mistakes: &mut Mistakes) -> Option<Certificates> {
     let head = &raw.head;
-    let of_psk = [head.psk.as_ref().map(Spanned::span), head.psk_file.as_ref().map(Spanned::span)];
-    for span in of_psk.into_iter().flatten() {
-        let why =
-            "a pre-shared key is of no use with `auth = \"pubkey\"`; allowed is to leave it out";
-        mistakes.at(span, why);
-    }
+    no_psk(head, mistakes);
     let (Some(cert), Some(key), Some(ca)) = (&head.cert, &head.key, &head.ca) else {
         mistakes.at(raw.span.clone(), "`cert`, `key` or `ca` is missing; `auth = \"pubkey\"` needs all three, each a PEM file");
         return None;

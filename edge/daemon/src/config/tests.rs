@@ -337,9 +337,15 @@ fn mistakes_about_ike_have_their_answers() {
     for (from, to, answer) in [
         ("fragment_size = 1280", "fragment_size = 100", "allowed is 576 to 65535"),
         ("duplicates = \"replace\"", "duplicates = \"both\"", choices),
-        ("duplicates = \"replace\"", "auth = \"eap\"", "allowed is \"psk\" or \"pubkey\""),
+        ("duplicates = \"replace\"", "auth = \"eap\"", "allowed is \"psk\", \"pubkey\" or"),
         ("duplicates = \"replace\"", "auth = \"pubkey\"", "a pre-shared key is of no use with"),
         ("psk_file = \"/etc/vipsec/branch.psk\"", "auth = \"pubkey\"", "needs all three"),
+        ("duplicates = \"replace\"", "auth = \"eap-mschapv2\"", "`users` is missing"),
+        (
+            "start = \"at-start\"",
+            "start = \"at-start\"\nauth = \"eap-mschapv2\"",
+            "the peer begins",
+        ),
         ("ppk_id = \"branch-2026\"", "", "allowed is both or neither"),
         ("ppk_id = \"branch-2026\"", "ppk_id = \"\"", "is empty; allowed is"),
         ("duplicates = \"replace\"", "crl = \"/etc/vipsec/x\"", "need `auth = \"pubkey\"`"),

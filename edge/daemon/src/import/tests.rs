@@ -106,6 +106,6 @@ fn a_secret_is_never_written_over() {
 fn psk(connection: &Connection) -> &[u8] {
     match &connection.proof {
         Proof::Psk { key, .. } => key.expose(),
-        Proof::Pubkey(_) => &[],
+        Proof::Pubkey(_) | Proof::Eap(_) => &[],
     }
 }

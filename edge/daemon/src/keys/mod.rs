@@ -213,6 +213,31 @@ fn foreign(path: &Path, kind: &Kind) -> KeyFileError {
     KeyFileError::Foreign { path: path.to_owned(), wanted: kind.name, command: kind.command }
 }
 
+/// Reads a file of users: a line each with name and password, a blank between them. Empty lines and
+/// those that begin with `#` say nothing.
+///
+/// # Errors
+/// [`KeyFileError`]; never with a password.
+pub fn read_users(path: &Path) -> Result<Vec<(String, SecretBytes)>, KeyFileError> {
+    let text = file::read_private(path)?;
+    let lines = text.lines().map(str::trim).enumerate();
+    let said = lines.filter(|(_, line)| !line.is_empty() && !line.starts_with('#'));
+    let mut users: Vec<(String, SecretBytes)> = Vec::new();
+    for (number, line) in said {
+        let wrong = |why: &str| KeyFileError::Psk {
+            path: path.to_owned(),
+            why: format!("line {}: {why}; allowed is a name, a blank and a password", number + 1),
+        };
+        let (name, password) =
+            line.split_once(char::is_whitespace).ok_or_else(|| wrong("no password"))?;
+        if users.iter().any(|(known, _)| known == name) {
+            return Err(wrong("the name is there already"));
+        }
+        users.push((name.to_owned(), SecretBytes::from(password.trim_start().as_bytes())));
+    }
+    Ok(users)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -232,6 +257,29 @@ mod tests {
             let mode = std::fs::metadata(file).expect("there").permissions().mode();
             assert_eq!(mode & 0o777, 0o600);
         }
+    }
+
+    #[test]
+    fn users_have_a_line_each() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let path = dir.path().join("users");
+        let read = |text: &str| {
+            std::fs::write(&path, text).expect("written");
+            let mode = std::fs::Permissions::from_mode(0o600);
+            std::fs::set_permissions(&path, mode).expect("narrowed");
+            read_users(&path)
+        };
+        let users = read("# who\n\nalice  with blanks in it\n bob\tx \n").expect("read");
+        let user =
+            |name: &str, password: &str| (name.to_owned(), SecretBytes::from(password.as_bytes()));
+        assert_eq!(users, [user("alice", "with blanks in it"), user("bob", "x")]);
+        for (text, line) in [("alice\n", "line 1"), ("a b\n\na c\n", "line 3")] {
+            let why = read(text).expect_err("a mistake").to_string();
+            assert!(why.contains(line) && !why.contains(" c"), "{why}");
+        }
+        let open = std::fs::Permissions::from_mode(0o644);
+        std::fs::set_permissions(&path, open).expect("widened");
+        assert!(matches!(read_users(&path), Err(KeyFileError::Open { .. })));
     }
 
     #[test]

@@ -59,6 +59,15 @@ pub struct Connection {
 pub enum Credential {
     /// The same pre-shared key both ways.
     SharedKey(String),
+    /// A password of ours (EAP-MSCHAPv2), and the peer's certificate.
+    Password {
+        /// Whom the peer's certificate has to come from.
+        authority: PathBuf,
+        /// Who we are.
+        user: String,
+        /// Our password.
+        password: String,
+    },
     /// Certificates both ways, all of them PEM files.
     Certificate {
         /// Whom the peer's certificate has to come from, and what stands between them and the own.
@@ -96,6 +105,9 @@ pub(super) fn write(directory: &Path, settings: &Settings) -> Result<()> {
             }
             copy(&own.certificate, &swanctl.join("x509"))?;
             copy(&own.key, &swanctl.join("private"))?;
+        }
+        if let Credential::Password { authority, .. } = &connection.credential {
+            copy(authority, &swanctl.join("x509ca"))?;
         }
     }
     put(&directory.join("strongswan.conf"), &daemon_file(directory, settings))?;
@@ -166,6 +178,10 @@ fn connections_file(settings: &Settings) -> String {
     }
     text.push_str("}\nsecrets {\n");
     for (index, connection) in settings.connections.iter().enumerate() {
+        if let Credential::Password { user, password, .. } = &connection.credential {
+            let secret = format!("id = {user}\n    secret = \"{password}\"");
+            text.push_str(&format!("  eap-{index} {{\n    {secret}\n  }}\n"));
+        }
         let Credential::SharedKey(key) = &connection.credential else { continue };
         let ids = [("local", &connection.local_id), ("remote", &connection.remote_id)];
         text.push_str(&format!("  ike-{index} {{\n    secret = \"{key}\"\n"));
@@ -205,7 +221,12 @@ fn add_connection(text: &mut String, connection: &Connection) {
             (Credential::Certificate { own, scheme, .. }, "local") => {
                 format!("{scheme}\n      certs = {}", file_name(&own.certificate))
             }
-            (Credential::Certificate { .. }, _) => "pubkey".to_owned(),
+            (Credential::Password { user, .. }, "local") => {
+                format!("eap-mschapv2\n      eap_id = {user}")
+            }
+            (Credential::Certificate { .. } | Credential::Password { .. }, _) => {
+                "pubkey".to_owned()
+            }
         };
         text.push_str(&format!("    {side} {{\n      auth = {auth}\n"));
         if !id.is_empty() {
