@@ -89,7 +89,7 @@ impl PasswordHash {
     }
 
     fn twice(&self) -> Zeroizing<[u8; 16]> {
-        Zeroizing::new(Md4::digest(&*self.0).into())
+        Zeroizing::new(Md4::digest(self.0.as_slice()).into())
     }
 }
 
