@@ -360,20 +360,36 @@ fn users_and_passwords_are_asked_for() {
     drop(open(&cluster.config("p")));
     for (path, body) in [
         ("auth/user/add", r#"{"name": "root", "password": "secret"}"#),
+        ("auth/role/add", r#"{"name": "root"}"#),
         ("auth/user/grant", r#"{"user": "root", "role": "root"}"#),
+        // One who may read and write below `p/` alone.
+        ("auth/user/add", r#"{"name": "vipsec", "password": "sesame"}"#),
+        ("auth/role/add", r#"{"name": "vipsec"}"#),
+        (
+            "auth/role/grant",
+            r#"{"name": "vipsec", "perm": {"permType": "READWRITE", "key": "cC8=", "range_end": "cDA="}}"#,
+        ),
+        ("auth/user/grant", r#"{"user": "vipsec", "role": "vipsec"}"#),
         ("auth/enable", "{}"),
     ] {
-        if path == "auth/user/grant" {
-            cluster.post("auth/role/add", r#"{"name": "root"}"#);
-        }
         cluster.post(path, body);
     }
     let with = |user: &str, password: &str| {
         let login = Some(EtcdLogin { user: user.to_owned(), password: password.to_owned() });
         Etcd::open(&EtcdConfig { login, ..cluster.config("p") })
     };
-    let mut store = with("root", "secret").expect("let in");
+    drop(with("root", "secret").expect("let in"));
+    let mut store = with("vipsec", "sesame").expect("let in");
+    let begin = store.revision().expect("it answers");
     store.commit(&[put("a", b"1")]).expect("it can be written");
+    let told = store.changes_since(begin, 9).expect("it can be followed");
+    assert!(matches!(&told, Changes::Some { changes, .. } if changes.len() == 1), "{told:?}");
+    store.compact(begin).expect("it can be compacted");
+    let elsewhere = EtcdConfig {
+        login: Some(EtcdLogin { user: "vipsec".to_owned(), password: "sesame".to_owned() }),
+        ..cluster.config("q")
+    };
+    assert!(matches!(Etcd::open(&elsewhere), Err(StoreError::Denied(_))));
     assert!(matches!(with("root", "wrong"), Err(StoreError::Denied(_))));
     let refused = Etcd::open(&cluster.config("p"));
     assert!(matches!(refused, Err(StoreError::Denied(_))), "{refused:?}");
