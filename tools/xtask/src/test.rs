@@ -58,8 +58,8 @@ pub(crate) fn install(sid: bool) -> Result<()> {
     if sid { sid::install() } else { Ok(()) }
 }
 
-/// The tests that open raw sockets and make namespaces, as root. Those with whole nodes mostly wait:
-/// two run side by side, each in a lab of its own.
+/// The tests that open raw sockets and make namespaces, as root: one after the other where they
+/// measure time; those with real peers mostly wait, so two run side by side, each in its own lab.
 fn real_networks() -> Result<()> {
     if let Err(reason) = sid::root() {
         println!("tests with a newer strongSwan step aside: {reason}");
