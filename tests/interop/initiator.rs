@@ -161,8 +161,11 @@ fn renews(
 ) -> Result<()> {
     let before = name(&peers.only_sa()?);
     renew()?;
-    wait_for(&format!("another SA than {before}"), PATIENCE, || {
-        Ok((name(&peers.only_sa()?) != before).then_some(()))
+    wait_for(&format!("another SA than {before}, alone"), PATIENCE, || {
+        let ours = peers.gateway.sas()?;
+        let children = |sa: &serde_json::Value| sa["children"].as_array().map(Vec::len);
+        let alone = ours.len() == 1 && children(&ours[0]) == Some(1);
+        Ok((alone && name(&peers.only_sa()?) != before).then_some(()))
     })
 }
 
