@@ -66,7 +66,10 @@ fn real_networks() -> Result<()> {
     }
     let built = binaries::build()?;
     execute(&mut as_root(&["vipsec-dataplane"], 1, &built), "the tests of the data plane")?;
-    execute(&mut as_root(&["vipsec-tests"], 2, &built), "the tests on real networks")
+    let timed = ["vipsec-tests", "--test", "lab", "--test", "netns"];
+    execute(&mut as_root(&timed, 1, &built), "the tests on real networks")?;
+    let waiting = ["vipsec-tests", "--test", "interop"];
+    execute(&mut as_root(&waiting, 2, &built), "the tests with real peers")
 }
 
 /// Tries vipsec with real peers alone; with `sid`, also with strongSwan from Debian sid.
