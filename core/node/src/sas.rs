@@ -7,10 +7,11 @@ use core::net::IpAddr;
 use serde::Serialize;
 use vipsec_ike::IkeSaView;
 use vipsec_wire::id::Vip;
+use vipsec_wire::record::v1::{ChildPhase, IkePhase};
 use vipsec_wire::time::Timestamp;
 
 /// One IKE SA with its Child SAs.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Default, Serialize)]
 pub struct IkeView {
     /// The VIP.
     pub vip: String,
@@ -32,6 +33,9 @@ pub struct IkeView {
     pub spi_responder: String,
     /// `initiator` or `responder`.
     pub role: &'static str,
+    /// `established`; `undecided`, the product of a rekey that both sides have begun; or
+    /// `superseded`, replaced by a rekey and waiting for its delete.
+    pub state: &'static str,
     /// Seconds since it was established.
     pub age_s: u64,
     /// It is in the store.
@@ -53,7 +57,7 @@ pub struct IkeView {
 }
 
 /// One Child SA.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Default, Serialize)]
 pub struct ChildView {
     /// The configured child.
     pub child: String,
@@ -61,6 +65,8 @@ pub struct ChildView {
     pub spi_in: String,
     /// SPI at which the peer receives.
     pub spi_out: String,
+    /// `active`, or `superseded`: replaced by a rekey and waiting for its delete.
+    pub state: &'static str,
     /// The algorithms.
     pub algorithms: String,
     /// `tunnel` or `transport`.
@@ -111,6 +117,11 @@ fn ike_view(vip: Vip, candidate: &Candidate, sa: &IkeSaView, now: Timestamp) -> 
         spi_initiator: format!("{:016x}", sa.spis.initiator),
         spi_responder: format!("{:016x}", sa.spis.responder),
         role: if sa.initiator { "initiator" } else { "responder" },
+        state: match sa.phase {
+            IkePhase::Established => "established",
+            IkePhase::Undecided => "undecided",
+            IkePhase::Superseded { .. } => "superseded",
+        },
         age_s: now.since(sa.created).as_secs(),
         protected: sa.protected && !unprotected,
         assigned: texts(&sa.assigned),
@@ -137,6 +148,10 @@ fn child_view(candidate: &Candidate, child: &vipsec_ike::ChildView, now: Timesta
         child: sa.child.clone(),
         spi_in: sa.inbound.spi.to_string(),
         spi_out: sa.outbound.spi.to_string(),
+        state: match child.phase {
+            ChildPhase::Active => "active",
+            ChildPhase::Superseded { .. } => "superseded",
+        },
         algorithms: algorithms::child(&sa.cipher, sa.esn),
         mode: match sa.mode {
             vipsec_esp::Mode::Tunnel => "tunnel",

@@ -121,7 +121,7 @@ pub(super) fn sas(answer: &Value) -> String {
         let protected = if flag(ike, "protected") { "protected" } else { "UNPROTECTED" };
         let _ = writeln!(
             out,
-            "IKE SA {}  {}  {} {} as {}  {}  {}  {}  {protected}",
+            "IKE SA {}  {}  {} {} as {}  {}  {}  {}  {protected}{}",
             text(ike, "id"),
             text(ike, "connection"),
             text(ike, "remote_identity"),
@@ -130,6 +130,7 @@ pub(super) fn sas(answer: &Value) -> String {
             text(ike, "algorithms"),
             age(ike),
             text(ike, "vip"),
+            if text(ike, "state") == "superseded" { "  superseded" } else { "" },
         );
         for (key, name) in TOLD {
             let words = if *key == "peer_version" { text(ike, key) } else { words(ike, key) };
@@ -190,7 +191,10 @@ fn children(ike: &Value) -> Table {
         };
         let udp = if flag(child, "encapsulated") { " in UDP" } else { "" };
         table.add_row([
-            text(child, "child"),
+            match text(child, "state").as_str() {
+                "superseded" => format!("{} (superseded)", text(child, "child")),
+                _ => text(child, "child"),
+            },
             text(child, "spi_in"),
             text(child, "spi_out"),
             text(child, "algorithms"),
@@ -321,12 +325,14 @@ mod tests {
             "vip": "192.0.2.10", "id": "00000000000000aa", "connection": "road",
             "remote_identity": "evil\u{1b}[2J", "remote": "10.9.0.1:4500", "role": "responder",
             "algorithms": "aes256gcm16", "age_s": 7300, "protected": false, "assigned": ["10.77.0.10"],
-            "children": [{ "child": "net", "spi_in": "c0ffee00", "bytes_in": 5, "packets_in": 1,
+            "state": "established",
+            "children": [{ "child": "net", "spi_in": "c0ffee00", "state": "superseded", "bytes_in": 5, "packets_in": 1,
                 "mode": "tunnel", "encapsulated": true, "local": ["10.3.0.0/24"], "age_s": 5 }],
         }]);
         let text = sas(&answer);
         assert!(text.contains("UNPROTECTED") && text.contains("2 h"), "{text}");
         assert!(text.contains("tunnel in UDP") && text.contains("5 B, 1 p"), "{text}");
+        assert!(text.contains("net (superseded)") && text.contains("UNPROTECTED\n"), "{text}");
         assert!(!text.contains('\u{1b}'));
         assert_eq!(sas(&json!([])), "no SAs\n");
     }

@@ -6,7 +6,7 @@ use serde::Serialize;
 use serde_json::{Value, json};
 use std::net::IpAddr;
 use vipsec_cluster::TransferAccepted;
-use vipsec_node::{AdminError, IkeView};
+use vipsec_node::{AdminError, ChildView, IkeView};
 use vipsec_wire::id::{EspSpi, IkeSaId, NodeName, Vip};
 use vipsec_wire::time::Timestamp;
 
@@ -81,12 +81,14 @@ impl Daemon {
     }
 }
 
-/// The one SA that a name means.
+/// The one SA that a name means: that of this identifier or SPI, or the one of this connection or
+/// child that is in use.
 fn find(sas: &[IkeView], name: &SaRef) -> Result<Sa, Failure> {
     let wanted = name.name.to_ascii_lowercase();
     let found: Vec<Option<Sa>> = match name.kind {
         SaKind::Ike => {
-            let fits = |ike: &&IkeView| ike.id == wanted || ike.connection == name.name;
+            let named = |ike: &IkeView| ike.connection == name.name && ike.state == "established";
+            let fits = |ike: &&IkeView| ike.id == wanted || named(ike);
             let sa = |ike: &IkeView| {
                 let id = u64::from_str_radix(&ike.id, 16).ok()?;
                 Some(Sa::Ike(Vip(ike.vip.parse().ok()?), IkeSaId(id)))
@@ -95,8 +97,9 @@ fn find(sas: &[IkeView], name: &SaRef) -> Result<Sa, Failure> {
         }
         SaKind::Child => {
             let children = sas.iter().flat_map(|ike| ike.children.iter().map(move |c| (ike, c)));
-            let fits = children.filter(|(_, c)| c.spi_in == wanted || c.child == name.name);
-            let sa = |(ike, child): (&IkeView, &vipsec_node::ChildView)| {
+            let named = |c: &ChildView| c.child == name.name && c.state == "active";
+            let fits = children.filter(|(_, c)| c.spi_in == wanted || named(c));
+            let sa = |(ike, child): (&IkeView, &ChildView)| {
                 let spi = u32::from_str_radix(&child.spi_in, 16).ok()?;
                 Some(Sa::Child(Vip(ike.vip.parse().ok()?), EspSpi(spi)))
             };
@@ -126,4 +129,51 @@ pub(super) fn value(view: &impl Serialize) -> Result<Value, Failure> {
 
 fn text(text: String) -> Value {
     json!({ "text": text })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// An IKE SA in mid-rekey: replaced by another, and its Child SA by one of the other's.
+    fn rekeyed() -> Vec<IkeView> {
+        let sa = |id: &str, state, child| IkeView {
+            vip: "192.0.2.10".to_owned(),
+            id: id.to_owned(),
+            connection: "road".to_owned(),
+            state,
+            children: vec![child],
+            ..IkeView::default()
+        };
+        let child = |spi: &str, state| ChildView {
+            child: "net".to_owned(),
+            spi_in: spi.to_owned(),
+            state,
+            ..ChildView::default()
+        };
+        vec![
+            sa("00000000000000aa", "superseded", child("000001aa", "superseded")),
+            sa("00000000000000bb", "established", child("000001bb", "active")),
+        ]
+    }
+
+    #[test]
+    fn a_name_means_the_sa_in_use_and_an_identifier_any() {
+        let sas = rekeyed();
+        let find = |kind, name: &str| find(&sas, &SaRef { kind, name: name.to_owned() });
+        let vip = Vip("192.0.2.10".parse().expect("an address"));
+        assert_eq!(find(SaKind::Ike, "road").ok(), Some(Sa::Ike(vip, IkeSaId(0xbb))));
+        assert_eq!(find(SaKind::Child, "net").ok(), Some(Sa::Child(vip, EspSpi(0x1bb))));
+        assert_eq!(find(SaKind::Ike, "00000000000000AA").ok(), Some(Sa::Ike(vip, IkeSaId(0xaa))));
+        assert_eq!(find(SaKind::Child, "000001aa").ok(), Some(Sa::Child(vip, EspSpi(0x1aa))));
+        assert!(matches!(find(SaKind::Ike, "net"), Err(Failure::NotFound(_))));
+    }
+
+    #[test]
+    fn a_name_of_several_is_refused() {
+        let mut sas = rekeyed();
+        sas[0].state = "established";
+        let road = SaRef { kind: SaKind::Ike, name: "road".to_owned() };
+        assert!(matches!(find(&sas, &road), Err(Failure::Bad(why)) if why.contains("several")));
+    }
 }
