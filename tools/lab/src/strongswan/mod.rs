@@ -11,6 +11,7 @@ mod log;
 mod sas;
 
 use std::net::IpAddr;
+use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
@@ -64,7 +65,8 @@ impl StrongSwan {
         let mut swan = Self { process: Process::start(program)?, swanctl, directory };
         wait_for("strongSwan's control socket", Duration::from_secs(10), || {
             anyhow::ensure!(swan.process.is_alive(), "{}", swan.process.obituary());
-            Ok(swan.directory.join("charon.vici").exists().then_some(()))
+            // The file may be there before anybody listens, or since an earlier process.
+            Ok(UnixStream::connect(swan.directory.join("charon.vici")).ok().map(drop))
         })?;
         swan.swanctl("--load-all")?;
         Ok(swan)
