@@ -58,30 +58,27 @@ pub(crate) fn install(sid: bool) -> Result<()> {
     if sid { sid::install() } else { Ok(()) }
 }
 
-/// The tests that open raw sockets and make namespaces, as root: one after the other where they
-/// measure time; those with real peers mostly wait, so two run side by side, each in its own lab.
+/// The tests that open raw sockets and make namespaces: as root, one after the other, since they
+/// measure time.
 fn real_networks() -> Result<()> {
     if let Err(reason) = sid::root() {
         println!("tests with a newer strongSwan step aside: {reason}");
     }
     let built = binaries::build()?;
-    execute(&mut as_root(&["vipsec-dataplane"], 1, &built), "the tests of the data plane")?;
-    let timed = ["vipsec-tests", "--test", "lab", "--test", "netns"];
-    execute(&mut as_root(&timed, 1, &built), "the tests on real networks")?;
-    let waiting = ["vipsec-tests", "--test", "interop"];
-    execute(&mut as_root(&waiting, 2, &built), "the tests with real peers")
+    execute(&mut as_root(&["vipsec-dataplane"], &built), "the tests of the data plane")?;
+    execute(&mut as_root(&["vipsec-tests"], &built), "the tests on real networks")
 }
 
 /// Tries vipsec with real peers alone; with `sid`, also with strongSwan from Debian sid.
 pub(crate) fn interop(sid: bool) -> Result<bool> {
     set_up(sid)?;
-    let mut tests = as_root(&["vipsec-tests", "--test", "interop"], 2, &binaries::build()?);
+    let mut tests = as_root(&["vipsec-tests", "--test", "interop"], &binaries::build()?);
     interop::run(&mut tests)
 }
 
-/// Runs the tests of a package, or one of its test programs, so many at a time; what they need is
+/// Runs the tests of a package, or one of its test programs, one at a time; what they need is
 /// built by whoever calls.
-fn as_root(package: &[&str], threads: u32, built: &Binaries) -> Command {
+fn as_root(package: &[&str], built: &Binaries) -> Command {
     let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
     let mut command = Command::new(cargo);
     command.args(["test", "--no-fail-fast", "--package"]).args(package);
@@ -89,7 +86,7 @@ fn as_root(package: &[&str], threads: u32, built: &Binaries) -> Command {
         command.args(["--config", "target.'cfg(unix)'.runner = ['sudo', '-E']"]);
     }
     command
-        .args(["--", &format!("--test-threads={threads}")])
+        .args(["--", "--test-threads=1"])
         .envs(built.environment())
         .env("VIPSEC_LAB_REQUIRED", "1");
     command
