@@ -158,7 +158,7 @@ fn now() -> Timestamp {
 
 /// The operating system's randomness.
 #[derive(Default)]
-struct OsRandom(SystemRandom);
+pub(crate) struct OsRandom(SystemRandom);
 
 impl Random for OsRandom {
     fn fill(&mut self, out: &mut [u8]) {

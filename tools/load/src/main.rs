@@ -2,22 +2,39 @@
 //! identity and an inner address of its own, many of them at a time, all in this process behind
 //! one address.
 //!
-//! Pre-shared key, X25519, AES-GCM-256 for IKE and ESP. What is measured is printed as JSON.
+//! Pre-shared key, X25519, AES-GCM-256 for IKE and ESP. And what ESP costs beside the AEAD alone. What
+//! is measured is printed as JSON.
 //! What is not here: the responder, and any judgement of the figures.
 
 #![allow(clippy::print_stdout)] // The figures are its purpose.
 
 mod initiator;
 mod run;
+mod seal;
 mod sockets;
 
 use std::net::{IpAddr, Ipv4Addr};
 
 use anyhow::Result;
-use clap::Parser;
+use clap::{Args, Parser, Subcommand};
+
+#[derive(Debug, Parser)]
+struct Cli {
+    #[command(subcommand)]
+    load: Load,
+}
+
+/// What is measured.
+#[derive(Debug, Subcommand)]
+enum Load {
+    /// IKE set-ups of a responder.
+    SetUps(Arguments),
+    /// Sealing and opening of packets, beside the AEAD alone.
+    Seal,
+}
 
 /// What is asked of the responder.
-#[derive(Debug, Clone, Parser)]
+#[derive(Debug, Clone, Args)]
 struct Arguments {
     /// Own address; ports 500 and 4500 must be free on it.
     #[arg(long)]
@@ -49,7 +66,10 @@ struct Arguments {
 }
 
 fn main() -> Result<()> {
-    let figures = run::run(&Arguments::parse())?;
-    println!("{}", serde_json::to_string(&figures)?);
+    let figures = match Cli::parse().load {
+        Load::SetUps(arguments) => serde_json::to_string(&run::run(&arguments)?)?,
+        Load::Seal => serde_json::to_string(&seal::measure()?)?,
+    };
+    println!("{figures}");
     Ok(())
 }

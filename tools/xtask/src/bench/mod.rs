@@ -37,10 +37,8 @@ struct Report {
 /// Measures and prints; `true` when all floors held.
 pub(crate) fn run(json: Option<&Path>, options: Options) -> Result<bool> {
     let with_data_path = options.rounds > 0;
-    // Compiled, so measured, as the caller; what runs as root from here on finds it in a file.
-    let seal = if with_data_path { seal::rows()? } else { Vec::new() };
-    let handed_over = seal::hand_over(&seal)?;
-    crate::demo::prepare(&[(seal::ROWS, handed_over.as_path())])?;
+    crate::demo::prepare()?;
+    let seal = if with_data_path { seal::measure()? } else { Vec::new() };
     let throughput =
         with_data_path.then(|| in_lab(|lab| throughput::measure(lab, options))).transpose()?;
     let set_ups = in_lab(|lab| setups::measure(lab, options.sas))?;

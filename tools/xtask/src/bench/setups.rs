@@ -122,7 +122,7 @@ fn load(pair: &Pair, address: &str, pid: i32, numbers: std::ops::Range<u32>) -> 
     let (before_s, before_kib) = (cpu_s(pid)?, resident_kib(pid)?);
     let mut command = pair.right.command(&binaries()?.load.to_string_lossy());
     let count = numbers.len();
-    command.args(["--local", RIGHT.outer, "--remote", address, "--inner", LEFT.inner]);
+    command.args(["set-ups", "--local", RIGHT.outer, "--remote", address, "--inner", LEFT.inner]);
     command.args(["--psk", "topsecretpsk", "--remote-id", "gw.test"]);
     command.args(["--first", &numbers.start.to_string(), "--count", &count.to_string()]);
     command.args(["--window", &WINDOW.to_string()]);

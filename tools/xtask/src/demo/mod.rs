@@ -6,7 +6,7 @@ mod stage;
 mod table;
 mod timeline;
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::time::Duration;
 
 use anyhow::{Context, Result};
@@ -31,7 +31,7 @@ pub(crate) struct Options {
 
 /// Runs the demo; `true` when all that it promises held.
 pub(crate) fn run(options: &Options) -> Result<bool> {
-    prepare(&[])?;
+    prepare()?;
     let mut lab = Lab::start()?;
     if options.keep {
         lab.keep()?;
@@ -48,10 +48,10 @@ pub(crate) fn run(options: &Options) -> Result<bool> {
     Ok(report.passed)
 }
 
-/// Compiles as the caller, becomes root with the given environment besides, installs what is missing.
-pub(crate) fn prepare(environment: &[(&str, &Path)]) -> Result<()> {
+/// Compiles as the caller, becomes root, installs what is missing.
+pub(crate) fn prepare() -> Result<()> {
     let built = binaries()?;
-    root::demand(&[&built.environment()[..], environment].concat())?;
+    root::demand(&built.environment())?;
     packages::install_missing(false)
 }
 

@@ -25,7 +25,7 @@ const ALLOWED: [(&str, &[&str]); 16] = [
     ("vipsec", &[]),
     ("vipsec-sim", CORE),
     ("vipsec-lab", &[]),
-    ("vipsec-load", &["vipsec-wire", "vipsec-crypto", "vipsec-ike"]),
+    ("vipsec-load", &["vipsec-wire", "vipsec-crypto", "vipsec-esp", "vipsec-ike"]),
     ("xtask", &["vipsec-lab"]),
     ("vipsec-tests", &["vipsec-lab"]),
 ];
