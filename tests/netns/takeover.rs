@@ -53,23 +53,10 @@ fn check_kinds(cluster: &Cluster, owner: &str, expected: &[(&str, &str)]) -> Res
 
 #[test]
 fn takeovers_chain_without_renegotiation() {
-    in_lab(three_takeovers);
-}
-
-fn three_takeovers(lab: &Lab) -> Result<()> {
-    let mut cluster = Cluster::start(lab)?;
-    let workload = cluster.workload(lab)?;
-    for (owner, backup) in [("a", "b"), ("b", "a"), ("a", "b")] {
-        sleep(Duration::from_secs(2));
-        cluster.kill(owner)?;
-        cluster.wait_for_role(backup, "owner")?;
-        sleep(Duration::from_secs(2));
-        cluster.start_again(owner, "ready")?;
-    }
-    sleep(Duration::from_secs(3));
-    check_survival(&workload.finish()?)?;
-    cluster.check_no_renegotiation()?;
-    cluster.judge_wire()
+    in_lab(|lab| {
+        let moves = [("a", "b"), ("b", "a"), ("a", "b")];
+        Cluster::start(lab)?.survive_takeovers(lab, &moves)
+    });
 }
 
 #[test]

@@ -1,5 +1,6 @@
 //! The demo's cluster with its client, as the tests use it: started, disturbed, judged.
 
+use std::thread::sleep;
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
@@ -161,6 +162,26 @@ impl Cluster {
         ensure!(verdict.esp > 200, "only {} ESP packets were seen", verdict.esp);
         ensure!(verdict.ike > 0, "no encrypted IKE message was seen");
         Ok(verdict)
+    }
+
+    /// Kills the owner of each pair under load, waits for the other to take over, and starts the killed
+    /// one again; then judges flows, client and wire.
+    ///
+    /// # Errors
+    /// When a takeover does not come, or anything was lost by it that should have lived.
+    pub fn survive_takeovers(mut self, lab: &Lab, pairs: &[(&str, &str)]) -> Result<()> {
+        let workload = self.workload(lab)?;
+        for (owner, backup) in pairs {
+            sleep(Duration::from_secs(2));
+            self.kill(owner)?;
+            self.wait_for_role(backup, "owner")?;
+            sleep(Duration::from_secs(2));
+            self.start_again(owner, "ready")?;
+        }
+        sleep(Duration::from_secs(3));
+        check_survival(&workload.finish()?)?;
+        self.check_no_renegotiation()?;
+        self.judge_wire()
     }
 
     /// That the client has made its SAs once and never again.

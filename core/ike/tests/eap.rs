@@ -57,12 +57,7 @@ impl Peer {
         let mut left = config(Side::Left);
         left.connections[0].authentication = Authentication::Certificates(Box::new(certificate()));
         let mut world = World::with(left, gateway());
-        world.initiate(Side::Left, "net");
-        world.outputs();
-        world.deliver(Side::Right);
-        world.outputs();
-        world.deliver(Side::Left);
-        world.outputs();
+        world.begin();
         let template = world.lose(Side::Right);
         let (_, state) = world.left.engine.half_open().next().unwrap();
         let Ok(Mirrored::Initiator(half)) = record::decode(state.expose()) else {

@@ -184,12 +184,7 @@ fn a_wrong_key_is_told_once_however_many_fragments_the_request_had() {
     let mut left = fragmenting(Side::Left, SMALL);
     left.connections[0].authentication = vipsec_ike::Authentication::psk(b"another key");
     let mut world = World::with(left, fragmenting(Side::Right, SMALL));
-    world.initiate(Side::Left, "net");
-    world.outputs();
-    world.deliver(Side::Right);
-    world.outputs();
-    world.deliver(Side::Left);
-    world.outputs();
+    world.begin();
     let request: Vec<Packet> = world.wire.drain(..).collect();
     for _ in 0..2 {
         request.iter().for_each(|packet| world.arrive(packet));

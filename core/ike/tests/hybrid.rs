@@ -154,12 +154,7 @@ fn every_loss_is_made_up_for() {
 #[test]
 fn an_intermediate_exchange_is_answered_once() {
     let mut world = World::hybrid();
-    world.initiate(Side::Left, "net");
-    world.outputs();
-    world.deliver(Side::Right);
-    world.outputs();
-    world.deliver(Side::Left);
-    world.outputs();
+    world.begin();
     let mut changed = world.lose(Side::Right);
     let good = changed.clone();
     *changed.message.last_mut().unwrap() ^= 1;

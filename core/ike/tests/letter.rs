@@ -333,12 +333,7 @@ fn esp_is_not_encapsulated_on_port_500() {
     let mut left = config(Side::Left);
     left.connections[0].force_encapsulation = true;
     let mut world = World::with(left, config(Side::Right));
-    world.initiate(Side::Left, "net");
-    world.outputs();
-    world.deliver(Side::Right);
-    world.outputs();
-    world.deliver(Side::Left);
-    world.outputs();
+    world.begin();
     // The peer has found a NAT, or pretends to, and stays where it was.
     let mut request = world.lose(Side::Right);
     request.source.set_port(500);

@@ -292,6 +292,16 @@ impl World {
         id
     }
 
+    /// The left side begins, and IKE_SA_INIT is done: its next request is on the wire.
+    pub(crate) fn begin(&mut self) {
+        self.initiate(Side::Left, "net");
+        self.outputs();
+        for side in [Side::Right, Side::Left] {
+            self.deliver(side);
+            self.outputs();
+        }
+    }
+
     /// Two engines that use additional key exchanges.
     pub(crate) fn hybrid() -> World {
         World::with(hybrid(Side::Left), hybrid(Side::Right))

@@ -21,13 +21,7 @@ fn none(path: &Path, what: &str) -> String {
 /// # Errors
 /// What is wrong and what is allowed.
 pub fn certificates(path: &Path) -> Result<Vec<Vec<u8>>, String> {
-    let text = read(path)?;
-    let all: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(&text).collect();
-    let all = all.map_err(|_| none(path, "certificate"))?;
-    if all.is_empty() {
-        return Err(none(path, "certificate"));
-    }
-    Ok(all.iter().map(|der| der.to_vec()).collect())
+    all::<CertificateDer<'_>>(path, "certificate")
 }
 
 /// All revocation lists of a file.
@@ -35,13 +29,17 @@ pub fn certificates(path: &Path) -> Result<Vec<Vec<u8>>, String> {
 /// # Errors
 /// What is wrong and what is allowed.
 pub fn revocation_lists(path: &Path) -> Result<Vec<Vec<u8>>, String> {
+    all::<CertificateRevocationListDer<'_>>(path, "revocation list")
+}
+
+fn all<T: PemObject + AsRef<[u8]>>(path: &Path, what: &str) -> Result<Vec<Vec<u8>>, String> {
     let text = read(path)?;
-    let all: Result<Vec<_>, _> = CertificateRevocationListDer::pem_slice_iter(&text).collect();
-    let all = all.map_err(|_| none(path, "revocation list"))?;
+    let all: Result<Vec<T>, _> = T::pem_slice_iter(&text).collect();
+    let all = all.map_err(|_| none(path, what))?;
     if all.is_empty() {
-        return Err(none(path, "revocation list"));
+        return Err(none(path, what));
     }
-    Ok(all.iter().map(|der| der.to_vec()).collect())
+    Ok(all.iter().map(|der| der.as_ref().to_vec()).collect())
 }
 
 /// The private key of a file that nobody but its owner may read.
