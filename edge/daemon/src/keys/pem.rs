@@ -54,3 +54,44 @@ pub fn private_key(path: &Path) -> Result<SigningKey, String> {
     key.zeroize();
     signing.map_err(|error| format!("{}: {error}", path.display()))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const CERTIFICATE: &str = "-----BEGIN CERTIFICATE-----\nAQID\n-----END CERTIFICATE-----\n";
+
+    fn write(text: &str) -> tempfile::NamedTempFile {
+        let file = tempfile::NamedTempFile::new().expect("a file");
+        std::fs::write(file.path(), text).expect("written");
+        file
+    }
+
+    #[test]
+    fn all_of_a_kind_are_read_in_their_order_and_others_passed_over() {
+        let list = "-----BEGIN X509 CRL-----\nBwg=\n-----END X509 CRL-----\n";
+        let second = CERTIFICATE.replace("AQID", "BAUG");
+        let file = write(&format!("a comment\n{CERTIFICATE}{list}{second}"));
+        assert_eq!(certificates(file.path()), Ok(vec![vec![1, 2, 3], vec![4, 5, 6]]));
+        assert_eq!(revocation_lists(file.path()), Ok(vec![vec![7, 8]]));
+    }
+
+    #[test]
+    fn what_is_missing_or_broken_is_named_with_its_file() {
+        let broken = CERTIFICATE.replace("AQID", "?");
+        for (text, what) in [("", "certificate"), (broken.as_str(), "certificate")] {
+            let file = write(text);
+            let why = certificates(file.path()).expect_err("nothing to be had");
+            assert!(
+                why.contains(what) && why.contains(&file.path().display().to_string()),
+                "{why}"
+            );
+        }
+        assert!(revocation_lists(write(CERTIFICATE).path()).is_err());
+        // Private keys have the mode that they need here; what is in them is no key.
+        let why = private_key(write("hush-hush").path()).expect_err("no key");
+        assert!(why.contains("private key") && !why.contains("hush"), "{why}");
+        let file = write(&CERTIFICATE.replace("CERTIFICATE", "PRIVATE KEY"));
+        assert!(private_key(file.path()).is_err());
+    }
+}
